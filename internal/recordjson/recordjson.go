@@ -1,0 +1,189 @@
+// Package recordjson is the stored form of a record: one JSON object, versioned
+// and append-only. Stores share it, so that a record reads the same in a SQLite
+// file, in etcd and in an export. testdata/ pins its bytes.
+package recordjson
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+	"unicode/utf8"
+
+	"github.com/ledger-once/ledger"
+)
+
+// Schema is the version that Encode writes. A reader refuses a greater one.
+const Schema = 1
+
+// ErrNewer is returned for a record that a newer version of the library wrote.
+var ErrNewer = errors.New("the record was written by a newer version of ledger; upgrade this program")
+
+type stored struct {
+	Schema int    `json:"v"`
+	Key    string `json:"key,omitempty"`
+
+	State   ledger.State       `json:"state"`
+	Fence   ledger.Version     `json:"fence,omitempty"` // of the claim; absent while running, when it equals the version
+	Token   string             `json:"token,omitempty"`
+	Nonce   string             `json:"nonce,omitempty"`
+	InDoubt ledger.DoubtPolicy `json:"in_doubt"`
+
+	Attempt   int   `json:"attempt,omitempty"`
+	Spent     int   `json:"spent,omitempty"`
+	Starts    int64 `json:"starts,omitempty"`
+	Executed  int64 `json:"executed,omitempty"`
+	Takeovers int   `json:"takeovers,omitempty"`
+
+	Owner      owner       `json:"owner,omitzero"`
+	Args       *text       `json:"args,omitempty"`
+	ArgsDigest string      `json:"args_digest,omitempty"`
+	Result     *text       `json:"result,omitempty"`
+	Omitted    bool        `json:"result_omitted,omitempty"`
+	Error      *failure    `json:"error,omitempty"`
+	Settled    *settlement `json:"settled,omitempty"`
+	Sealed     bool        `json:"sealed,omitempty"`
+
+	Created  time.Time `json:"created,omitzero"`
+	Started  time.Time `json:"started,omitzero"`
+	Finished time.Time `json:"finished,omitzero"`
+	Log      []attempt `json:"log,omitempty"`
+}
+
+type owner struct {
+	Session string `json:"session,omitempty"`
+	Host    string `json:"host,omitempty"`
+	PID     int    `json:"pid,omitempty"`
+	Caller  string `json:"caller,omitempty"`
+}
+
+type failure struct {
+	Message string       `json:"message"`
+	Class   ledger.Class `json:"class"`
+}
+
+type settlement struct {
+	How    string    `json:"how"`
+	By     string    `json:"by,omitempty"`
+	Reason string    `json:"reason,omitempty"`
+	At     time.Time `json:"at,omitzero"`
+}
+
+type attempt struct {
+	Fence   ledger.Version `json:"fence"`
+	Owner   owner          `json:"owner,omitzero"`
+	Started time.Time      `json:"started,omitzero"`
+	Ended   time.Time      `json:"ended,omitzero"`
+	Outcome ledger.Outcome `json:"outcome"`
+}
+
+// text is bytes that are usually JSON text: a JSON string where they are valid
+// UTF-8, so that people can read them, and {"base64": ...} where they are not.
+type text []byte
+
+func (t text) MarshalJSON() ([]byte, error) {
+	if utf8.Valid(t) {
+		return json.Marshal(string(t))
+	}
+	return json.Marshal(map[string][]byte{"base64": t})
+}
+
+func (t *text) UnmarshalJSON(data []byte) error {
+	if len(data) > 0 && data[0] == '"' {
+		var s string
+		err := json.Unmarshal(data, &s)
+		*t = text(s)
+		return err
+	}
+	var b struct {
+		Base64 []byte `json:"base64"`
+	}
+	err := json.Unmarshal(data, &b)
+	*t = b.Base64
+	return err
+}
+
+func toText(b []byte) *text {
+	if b == nil {
+		return nil
+	}
+	t := text(b)
+	return &t
+}
+
+func fromText(t *text) []byte {
+	if t == nil {
+		return nil
+	}
+	if *t == nil {
+		return []byte{}
+	}
+	return []byte(*t)
+}
+
+// Encode returns the stored form of r without its ID and version and
+// without what is filled in on reading. Times are cut to microseconds.
+func Encode(r *ledger.Record) ([]byte, error) {
+	s := stored{
+		Schema: Schema, Key: r.Key, State: r.State, Fence: r.Fence, Token: r.Token, Nonce: r.Nonce, InDoubt: r.InDoubt,
+		Attempt: r.Attempt, Spent: r.Spent, Starts: r.Starts, Executed: r.Executed, Takeovers: r.Takeovers,
+		Owner: owner(r.Owner), Args: toText(r.Args), ArgsDigest: r.ArgsDigest, Result: toText(r.Result),
+		Omitted: r.ResultOmitted, Error: (*failure)(r.Error), Sealed: r.Sealed,
+		Created: clock(r.Created), Started: clock(r.Started), Finished: clock(r.Finished),
+	}
+	if r.State == ledger.StateRunning {
+		s.Fence = 0
+	}
+	if r.Settled != nil {
+		settled := settlement(*r.Settled)
+		settled.At = clock(settled.At)
+		s.Settled = &settled
+	}
+	for _, a := range r.Log {
+		s.Log = append(s.Log, attempt{a.Fence, owner(a.Owner), clock(a.Started), clock(a.Ended), a.Outcome})
+	}
+	return json.Marshal(&s)
+}
+
+// Decode is the inverse of Encode. It sets ID and Version, and the Fence of a
+// running record to its version. It returns ErrNewer for a greater schema.
+func Decode(id ledger.ID, version ledger.Version, data []byte) (ledger.Record, error) {
+	var s stored
+	if err := json.Unmarshal(data, &s); err != nil {
+		var head struct {
+			Schema int `json:"v"`
+		}
+		if json.Unmarshal(data, &head) == nil && head.Schema > Schema {
+			return ledger.Record{}, fmt.Errorf("record %s has schema %d: %w", id, head.Schema, ErrNewer)
+		}
+		return ledger.Record{}, fmt.Errorf("record %s is not readable: %w", id, err)
+	}
+	if s.Schema > Schema {
+		return ledger.Record{}, fmt.Errorf("record %s has schema %d: %w", id, s.Schema, ErrNewer)
+	}
+	if s.Schema < 1 {
+		return ledger.Record{}, fmt.Errorf("record %s is not one of ledger's: it has no schema version", id)
+	}
+	r := ledger.Record{
+		ID: id, Version: version,
+		Key: s.Key, State: s.State, Fence: s.Fence, Token: s.Token, Nonce: s.Nonce, InDoubt: s.InDoubt,
+		Attempt: s.Attempt, Spent: s.Spent, Starts: s.Starts, Executed: s.Executed, Takeovers: s.Takeovers,
+		Owner: ledger.Owner(s.Owner), Args: fromText(s.Args), ArgsDigest: s.ArgsDigest, Result: fromText(s.Result),
+		ResultOmitted: s.Omitted, Error: (*ledger.Failure)(s.Error), Settled: (*ledger.Settlement)(s.Settled), Sealed: s.Sealed,
+		Created: s.Created, Started: s.Started, Finished: s.Finished,
+	}
+	if r.State == ledger.StateRunning {
+		r.Fence = version
+	}
+	for _, a := range s.Log {
+		r.Log = append(r.Log, ledger.Attempt{Fence: a.Fence, Owner: ledger.Owner(a.Owner), Started: a.Started, Ended: a.Ended, Outcome: a.Outcome})
+	}
+	return r, nil
+}
+
+func clock(t time.Time) time.Time {
+	if t.IsZero() {
+		return time.Time{}
+	}
+	return t.UTC().Truncate(time.Microsecond)
+}
