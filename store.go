@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"time"
 )
@@ -23,14 +24,19 @@ type Store interface {
 	// that is. The store sets Version, Fence (equal to Version) and Owner's
 	// Session, Host and PID.
 	//
+	// Where no record stands, the one returned is zero.
+	//
 	// A claim sent again (same ID, same Nonce) while its record still stands
-	// running is a win, so that a lost answer can be asked for again.
+	// running is a win, so that a lost answer can be asked for again; unless its
+	// owner is dead by then. It writes nothing.
 	Claim(ctx context.Context, c Claim) (Record, bool, error)
 
 	// Finish writes done over the running record whose claim has done.Fence and
-	// done.Nonce, whoever is alive; done.State must not be running. The zero state removes the record
+	// done.Nonce, whoever is alive; done.State must not be running. Owner is written
+	// as it is given. The zero state removes the record
 	// instead, with its tallies. It returns ErrFenced unless the record still has the claim's
-	// version. The same finish sent again, while what it wrote stands, returns nil.
+	// version. The same finish sent again, while what it wrote stands, returns nil; a removal
+	// does so wherever no record stands.
 	Finish(ctx context.Context, done Record) error
 
 	// Tally adds to the counts beside records. It never touches state or version.
@@ -57,6 +63,41 @@ type Claim struct {
 	Seen  Version // the version on which the decision to claim was made; 0: no record
 	Next  Record  // the record to write; State is running, Nonce is set
 	Steal bool    // claim even while the owner lives
+}
+
+// MaxRecordBytes bounds Args and Result of a record, together. A greater record
+// is refused by every store with an error matching [ErrInvalid].
+const MaxRecordBytes = 1 << 20
+
+// Validate returns an error matching [ErrInvalid] unless c can be put to a
+// store: a running record of a valid ID with a fingerprint and a nonce, within
+// the bounds of a record. Stores call it before they write.
+func (c *Claim) Validate() error {
+	switch {
+	case c.Next.State != StateRunning:
+		return fmt.Errorf("%w: a claim writes a running record, not %q: %w", ErrInvalid, c.Next.State, ErrNotWritten)
+	case c.Next.ID.IsCounter():
+		return fmt.Errorf("%w: a counter can not be claimed; give the ID a fingerprint: %w", ErrInvalid, ErrNotWritten)
+	case c.Next.Nonce == "":
+		return fmt.Errorf("%w: the claim has no nonce: %w", ErrInvalid, ErrNotWritten)
+	}
+	return c.Next.Validate()
+}
+
+// Validate returns an error matching [ErrInvalid] unless the ID of r is valid
+// and its key, its log, and its arguments and result together keep within
+// [MaxKeyBytes], [MaxLog] and [MaxRecordBytes]. Stores call it before they write.
+func (r *Record) Validate() error {
+	if err := r.ID.Validate(); err != nil {
+		return err
+	}
+	if n := len(r.Args) + len(r.Result); n > MaxRecordBytes {
+		return fmt.Errorf("%w: arguments and result have %d bytes; a record holds at most %d: %w", ErrInvalid, n, MaxRecordBytes, ErrNotWritten)
+	}
+	if len(r.Key) > MaxKeyBytes || len(r.Log) > MaxLog {
+		return fmt.Errorf("%w: a key of %d bytes and a log of %d attempts; at most %d and %d are allowed: %w", ErrInvalid, len(r.Key), len(r.Log), MaxKeyBytes, MaxLog, ErrNotWritten)
+	}
+	return nil
 }
 
 // A Tally is an increment of the counts beside a record.
