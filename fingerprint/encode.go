@@ -1,0 +1,374 @@
+package fingerprint
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"reflect"
+	"strconv"
+	"time"
+	"unicode/utf8"
+)
+
+const redacted = `"[redacted]"`
+
+// An encoder writes one canonical text. It is pooled with its scratch space.
+type encoder struct {
+	hasher *Hasher
+	out    []byte
+	limit  int  // of len(out)
+	stored bool // write what a record keeps, rather than what is hashed
+	exact  bool // do not round
+	depth  int  // of arrays and objects
+
+	members []member // of the objects being written, outermost first
+	seen    []visit  // the way down, to find cycles
+	scratch []byte
+	digits  []byte
+	float64 [32]byte
+}
+
+// maxScratch is how much of each buffer a pooled encoder keeps, in elements.
+const maxScratch = 64 << 10
+
+func (e *encoder) reset() {
+	e.out, e.depth, e.members, e.seen = nil, 0, e.members[:0], e.seen[:0]
+	if cap(e.members) > maxScratch {
+		e.members = nil
+	}
+	if cap(e.scratch) > maxScratch {
+		e.scratch = nil
+	}
+}
+
+// dynamic encodes a value whose type is known only now. The types that decoded
+// JSON is made of need no plan.
+func (e *encoder) dynamic(x any, n *node) *Error {
+	switch x := x.(type) {
+	case nil:
+		e.out = append(e.out, "null"...)
+		return nil
+	case string:
+		return e.string(x)
+	case bool:
+		e.out = strconv.AppendBool(e.out, x)
+		return nil
+	case int:
+		e.out = strconv.AppendInt(e.out, int64(x), 10)
+		return nil
+	case float64:
+		return e.float(x, 64)
+	case json.Number:
+		return e.jsonNumber(string(x))
+	case json.RawMessage:
+		return e.text(x, n)
+	case time.Time:
+		return e.time(x)
+	case map[string]any:
+		return e.mapAny(x, n)
+	case []any:
+		return e.sliceAny(x, reflect.ValueOf(x).Pointer(), n)
+	}
+	t := reflect.TypeOf(x)
+	entry := e.hasher.plans.get(t, n)
+	if entry.nestedFault != nil {
+		return entry.nestedFault.copy()
+	}
+	return e.value(entry.plan, reflect.ValueOf(x))
+}
+
+// value encodes v, whose type p is for.
+func (e *encoder) value(p *plan, v reflect.Value) *Error {
+	switch p.op {
+	case opString:
+		return e.string(v.String())
+	case opInt:
+		e.out = strconv.AppendInt(e.out, v.Int(), 10)
+		return nil
+	case opUint:
+		e.out = strconv.AppendUint(e.out, v.Uint(), 10)
+		return nil
+	case opBool:
+		e.out = strconv.AppendBool(e.out, v.Bool())
+		return nil
+	case opFloat64:
+		return e.float(v.Float(), 64)
+	case opFloat32:
+		return e.float(v.Float(), 32)
+	case opTime:
+		return e.time(timeOf(v))
+	case opStruct:
+		return e.structure(p, v)
+	case opNumber:
+		return e.jsonNumber(v.String())
+	case opRaw:
+		return e.text(v.Bytes(), p.node)
+	case opBytes:
+		return e.base64(v)
+	case opSlice, opArray:
+		return e.list(p, v)
+	case opMap:
+		return e.mapping(p, v)
+	case opMapAny:
+		return e.mapAny(v.Interface().(map[string]any), p.node)
+	case opPointer:
+		return e.pointer(p, v)
+	case opInterface:
+		return e.dynamic(v.Interface(), p.node)
+	case opAddressable:
+		if v.CanAddr() {
+			return e.value(p.addr, v)
+		}
+		return e.value(p.elem, v)
+	case opQuoted:
+		return e.quoted(p.elem, v)
+	case opMarshaler, opAddrMarshaler:
+		return e.marshaler(p, v)
+	case opTexter, opAddrTexter:
+		return e.texter(p, v)
+	}
+	return refuse("is a " + p.typ.String() + ", which has no stable form")
+}
+
+func (e *encoder) string(s string) *Error {
+	if len(e.out)+len(s) > e.limit {
+		return e.tooLarge()
+	}
+	var valid bool
+	if e.out, valid = appendString(e.out, s); !valid {
+		return &Error{Reason: badUTF8, advice: "make it valid UTF-8, or pass bytes as []byte"}
+	}
+	return nil
+}
+
+func (e *encoder) jsonNumber(s string) *Error {
+	if s == "" {
+		s = "0" // as encoding/json has it
+	}
+	e.scratch = append(e.scratch[:0], s...)
+	return e.number(e.scratch)
+}
+
+func (e *encoder) base64(v reflect.Value) *Error {
+	if v.IsNil() {
+		e.out = append(e.out, "null"...)
+		return nil
+	}
+	data := v.Bytes()
+	if len(e.out)+base64.StdEncoding.EncodedLen(len(data)) > e.limit {
+		return e.tooLarge()
+	}
+	e.out = append(e.out, '"')
+	e.out = base64.StdEncoding.AppendEncode(e.out, data)
+	e.out = append(e.out, '"')
+	return nil
+}
+
+// timeOf reads a time without a copy on the heap.
+func timeOf(v reflect.Value) time.Time {
+	if v.CanAddr() {
+		return *v.Addr().Interface().(*time.Time)
+	}
+	return v.Interface().(time.Time)
+}
+
+func (e *encoder) time(t time.Time) (fault *Error) {
+	e.out = append(e.out, '"')
+	if e.out, fault = appendTime(e.out, t); fault != nil {
+		return fault
+	}
+	e.out = append(e.out, '"')
+	return nil
+}
+
+// appendTime writes the instant, whatever zone it is told in.
+func appendTime(dst []byte, t time.Time) ([]byte, *Error) {
+	t = t.UTC()
+	if year := t.Year(); year < 0 || year > 9999 {
+		return dst, refuse("is a time outside the years 0 to 9999 of RFC 3339")
+	}
+	return t.AppendFormat(dst, time.RFC3339Nano), nil
+}
+
+func (e *encoder) structure(p *plan, v reflect.Value) *Error {
+	if fault := e.enter(); fault != nil {
+		return fault
+	}
+	e.out = append(e.out, '{')
+	start := len(e.out)
+	for i := range p.fields {
+		f := &p.fields[i]
+		if f.ignore && !e.stored {
+			continue
+		}
+		fv, ok := v, true
+		if len(f.index) == 1 {
+			fv = v.Field(f.index[0])
+		} else if fv, ok = walk(v, f.index); !ok {
+			continue
+		}
+		if f.omitEmpty && isEmpty(fv) || f.omitZero != nil && f.omitZero(fv) {
+			continue
+		}
+		mark := len(e.out)
+		e.out = append(e.out, f.label...)
+		switch {
+		case e.stored && f.redact:
+			e.out = append(e.out, redacted...)
+		case e.stored && f.ignore:
+			if !e.attempt(func() *Error { return e.value(f.plan, fv) }) {
+				e.out = e.out[:mark]
+				continue
+			}
+		default:
+			saved := e.exact
+			e.exact = saved || f.exact
+			if fault := e.value(f.plan, fv); fault != nil {
+				return fault.in(f.name)
+			}
+			e.exact = saved
+		}
+		e.out = append(e.out, ',')
+		if len(e.out) > e.limit+1 {
+			return e.tooLarge()
+		}
+	}
+	e.depth--
+	e.closeSorted(start)
+	return nil
+}
+
+// attempt encodes an ignored field for storing. Where that fails, it leaves no
+// trace: what does not count must not make a call fail.
+func (e *encoder) attempt(encode func() *Error) bool {
+	out, members, seen, depth, exact := len(e.out), len(e.members), len(e.seen), e.depth, e.exact
+	if fault := encode(); fault == nil && len(e.out) <= e.limit {
+		return true
+	}
+	e.out, e.members, e.seen, e.depth, e.exact = e.out[:out], e.members[:members], e.seen[:seen], depth, exact
+	return false
+}
+
+func (e *encoder) list(p *plan, v reflect.Value) *Error {
+	if p.op == opSlice {
+		if v.IsNil() {
+			e.out = append(e.out, "null"...)
+			return nil
+		}
+		if p.refs && v.Len() > 0 {
+			if fault := e.push(visit{v.Pointer(), v.Len(), p.typ}); fault != nil {
+				return fault
+			}
+			defer e.pop()
+		}
+	}
+	if fault := e.enter(); fault != nil {
+		return fault
+	}
+	e.out = append(e.out, '[')
+	for i := range v.Len() {
+		if i > 0 {
+			e.out = append(e.out, ',')
+		}
+		if fault := e.value(p.elem, v.Index(i)); fault != nil {
+			return fault.at(i)
+		}
+		if len(e.out) > e.limit {
+			return e.tooLarge()
+		}
+	}
+	e.out = append(e.out, ']')
+	e.depth--
+	return nil
+}
+
+func (e *encoder) sliceAny(list []any, pointer uintptr, n *node) *Error {
+	if list == nil {
+		e.out = append(e.out, "null"...)
+		return nil
+	}
+	if len(list) > 0 {
+		if fault := e.push(visit{pointer, len(list), nil}); fault != nil {
+			return fault
+		}
+		defer e.pop()
+	}
+	if fault := e.enter(); fault != nil {
+		return fault
+	}
+	e.out = append(e.out, '[')
+	for i, x := range list {
+		if i > 0 {
+			e.out = append(e.out, ',')
+		}
+		if fault := e.dynamic(x, n); fault != nil {
+			return fault.at(i)
+		}
+		if len(e.out) > e.limit {
+			return e.tooLarge()
+		}
+	}
+	e.out = append(e.out, ']')
+	e.depth--
+	return nil
+}
+
+func (e *encoder) pointer(p *plan, v reflect.Value) *Error {
+	if v.IsNil() {
+		e.out = append(e.out, "null"...)
+		return nil
+	}
+	if fault := e.push(visit{v.Pointer(), 0, p.typ}); fault != nil {
+		return fault
+	}
+	fault := e.value(p.elem, v.Elem())
+	e.pop()
+	return fault
+}
+
+// A visit is a pointer, map or slice on the way down.
+type visit struct {
+	pointer uintptr
+	len     int
+	typ     reflect.Type
+}
+
+// maxVisits bounds chains of pointers, which add no level of JSON.
+const maxVisits = 5 * maxDepth
+
+func (e *encoder) push(to visit) *Error {
+	for _, s := range e.seen {
+		if s == to {
+			return refuse("contains itself")
+		}
+	}
+	if len(e.seen) == maxVisits {
+		return tooDeep()
+	}
+	e.seen = append(e.seen, to)
+	return nil
+}
+
+func (e *encoder) pop() { e.seen = e.seen[:len(e.seen)-1] }
+
+// enter begins an array or object. Leaving is e.depth--, and on an error nothing:
+// the whole text is given up.
+func (e *encoder) enter() *Error {
+	if e.depth == maxDepth {
+		return tooDeep()
+	}
+	e.depth++
+	return nil
+}
+
+func tooDeep() *Error {
+	return refuse("nests deeper than " + strconv.Itoa(maxDepth) + " levels")
+}
+
+func (e *encoder) tooLarge() *Error {
+	return &Error{
+		Reason: "makes the arguments larger than " + strconv.Itoa(e.hasher.maxBytes) + " bytes",
+		advice: "raise MaxBytes, pass a reference instead of the data, or " + usualAdvice,
+	}
+}
+
+func validUTF8(s string) bool { return utf8.ValidString(s) }
