@@ -1,0 +1,322 @@
+package ledger
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/ledger-once/ledger/fingerprint"
+)
+
+// Options of a guard. The zero value, and nil, work.
+type Options struct {
+	// Workflow is the scope in which calls are compared. Defaults to "default".
+	Workflow string
+	// Caller labels the records of this guard's calls. Defaults to "".
+	Caller string
+	// Default is the policy of tools that Policies does not name.
+	Default Policy
+	// Policies by tool name. The map is copied.
+	Policies map[string]Policy
+
+	// Logger gets what happens, never arguments or results. Defaults to text on
+	// standard error at level Warn.
+	Logger *slog.Logger
+	// OnSuccess, OnFailure and OnInDoubt are called after an outcome was
+	// recorded, OnTakeover after a dead worker's call was claimed, OnBlock
+	// when a call is blocked or answered with a recorded result (its reason is then ErrDuplicate).
+	// They run on the caller's goroutine, so they should be quick; a panic is logged and goes no further.
+	OnSuccess, OnFailure, OnInDoubt, OnTakeover func(Record)
+	OnBlock                                     func(*BlockedError)
+
+	// FingerprintKey makes fingerprints keyed (HMAC-SHA256), so that guessable
+	// arguments can not be guessed from them. All workers need the same. Defaults to none.
+	FingerprintKey []byte
+	// Sealer encrypts arguments and results at rest. Defaults to none.
+	Sealer Sealer
+
+	// MaxResult is how many bytes of JSON a recorded result may have; a larger
+	// one is omitted. Defaults to 256 KiB.
+	MaxResult int
+	// MaxArgs is how many bytes of JSON the arguments of a call may have; larger ones are refused. Defaults to 1 MiB.
+	MaxArgs int
+	// StoreTimeout bounds each operation on the store. Defaults to 10 s.
+	StoreTimeout time.Duration
+	// CacheSize is how many finished records are remembered. Defaults to 10,000.
+	CacheSize int
+	// MaxUnrecorded is how many outcomes may wait to be recorded; beyond it new
+	// calls are refused with ErrUnavailable. Defaults to 10,000.
+	MaxUnrecorded int
+}
+
+// A Sealer encrypts what a record keeps of arguments and results. aad is the
+// record's ID, which binds a sealed text to its record.
+type Sealer interface {
+	Seal(plain, aad []byte) ([]byte, error)
+	Open(sealed, aad []byte) ([]byte, error)
+}
+
+const (
+	flushEvery     = time.Second      // how long counts may wait in memory
+	unwatched      = time.Second      // how long a record is remembered without a Watcher
+	maxCachedBytes = 8 << 10          // of arguments and result; larger records are not remembered
+	maxStoredArgs  = 64 << 10         // larger arguments are fingerprinted, but not kept
+	maxMessage     = 4 << 10          // of a recorded error
+	pollNet        = 5 * time.Second  // a waiter looks again so often, whatever its watch says
+	closeGrace     = 10 * time.Second // for cancelled tools to return, and for the last flush
+)
+
+// A Guard runs calls exactly once, within the limits that the package
+// documentation states. It is safe for concurrent use; make one per process
+// and store, and Close it at the end.
+type Guard struct {
+	*core
+	workflow, caller string
+}
+
+// New returns a guard that keeps its records in store. It returns an error
+// matching ErrInvalid for options that can not be used. It does not touch the store.
+func New(store Store, o *Options) (*Guard, error) {
+	var opts Options
+	if o != nil {
+		opts = *o
+	}
+	c, err := newCore(store, opts)
+	if err != nil {
+		return nil, fmt.Errorf("ledger: %w", err)
+	}
+	return &Guard{core: c, workflow: c.opts.Workflow, caller: opts.Caller}, nil
+}
+
+func (o *Options) fill() error {
+	for _, d := range []struct {
+		name  string
+		value *int
+		byDef int
+	}{{"MaxResult", &o.MaxResult, 256 << 10}, {"MaxArgs", &o.MaxArgs, 1 << 20}, {"CacheSize", &o.CacheSize, 10_000}, {"MaxUnrecorded", &o.MaxUnrecorded, 10_000}} {
+		if *d.value < 0 {
+			return fmt.Errorf("%w: %s is %d; use 0 for the default of %d", ErrInvalid, d.name, *d.value, d.byDef)
+		}
+		if *d.value == 0 {
+			*d.value = d.byDef
+		}
+	}
+	if o.StoreTimeout < 0 {
+		return fmt.Errorf("%w: StoreTimeout is %v; use 0 for the default of 10s", ErrInvalid, o.StoreTimeout)
+	}
+	if o.StoreTimeout == 0 {
+		o.StoreTimeout = 10 * time.Second
+	}
+	if o.Workflow == "" {
+		o.Workflow = "default"
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	}
+	return checkName("workflow", o.Workflow, MaxNameBytes)
+}
+
+// compiled is a policy with its fingerprint rules.
+type compiled struct {
+	Policy
+	hasher *fingerprint.Hasher
+}
+
+func compile(p Policy, o *Options) (*compiled, error) {
+	if err := p.validate(); err != nil {
+		return nil, err
+	}
+	h, err := fingerprint.New(fingerprint.Rules{Ignore: p.Ignore, Redact: p.Redact, Exact: p.Exact, MaxBytes: o.MaxArgs}, o.FingerprintKey)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return &compiled{p, h}, nil
+}
+
+// Workflow returns a view of the guard for another workflow. It shares store,
+// policies and memory with g. A name that can not be used is refused by the calls.
+func (g *Guard) Workflow(name string) *Guard {
+	return &Guard{core: g.core, workflow: name, caller: g.caller}
+}
+
+// Caller returns a view of the guard that labels its calls with name.
+func (g *Guard) Caller(name string) *Guard {
+	return &Guard{core: g.core, workflow: g.workflow, caller: name}
+}
+
+// A Call asks for one execution of a tool. Workflow and Caller, where empty,
+// come from the context, then from the guard; Key from the context, then from
+// a field of Args tagged `ledger:"key"`.
+type Call struct {
+	Tool string
+	// Args are the arguments: a struct, map, json.RawMessage or anything else that has a
+	// stable JSON form. nil stands for none.
+	Args any
+	// Key is the caller's own identity for the call; the arguments then do not count.
+	Key      string
+	Workflow string
+	Caller   string
+}
+
+// A Result of a call.
+type Result[T any] struct {
+	// Value is what the tool returned, now or, if Replayed, when it ran.
+	Value    T
+	Replayed bool
+	// Record is what the ledger knows of the call; without a fingerprint for an Unlimited tool.
+	Record Record
+}
+
+// Do runs fn once for all calls with the same fingerprint.
+//
+// It returns fn's value and error as they are; a *BlockedError if the call
+// must not run; *FingerprintError or an error matching ErrInvalid for a call that can
+// not be used; ErrUnavailable, and fn was not run, if the store gives no definite
+// claim; ErrUnrecorded together with fn's value if its outcome could not be recorded.
+// The context given to fn carries the claim: see Token and ClaimFrom. A panic in
+// fn is recorded and goes on.
+func Do[T any](ctx context.Context, g *Guard, c Call, fn func(context.Context) (T, error)) (Result[T], error) {
+	p, err := g.prepare(ctx, &c)
+	if err != nil {
+		return Result[T]{}, err
+	}
+	if b := g.blockedLocally(&p); b != nil {
+		return Result[T]{Record: b.Record}, b
+	}
+	return doTyped(ctx, g, &p, fn, false)
+}
+
+// Force runs fn now, whatever the record says. It starts another run, with a
+// new token, and steals the claim of a running one, whose tool's context is
+// cancelled with ErrFenced. Nothing stops that tool if it ignores its context: the action can happen twice.
+func Force[T any](ctx context.Context, g *Guard, c Call, fn func(context.Context) (T, error)) (Result[T], error) {
+	p, err := g.prepare(ctx, &c)
+	if err != nil {
+		return Result[T]{}, err
+	}
+	return doTyped(ctx, g, &p, fn, true)
+}
+
+func doTyped[T any](ctx context.Context, g *Guard, p *prepared, fn func(context.Context) (T, error), force bool) (Result[T], error) {
+	t := &typed[T]{fn: fn}
+	rec, replayed, err := g.do(ctx, *p, t, force)
+	return Result[T]{Value: t.value, Replayed: replayed, Record: rec}, err
+}
+
+// DoErr is Do for tools that return only an error.
+func DoErr(ctx context.Context, g *Guard, c Call, fn func(context.Context) error) (Result[struct{}], error) {
+	p, err := g.prepare(ctx, &c)
+	if err != nil {
+		return Result[struct{}]{}, err
+	}
+	if b := g.blockedLocally(&p); b != nil {
+		return Result[struct{}]{Record: b.Record}, b
+	}
+	return doTyped(ctx, g, &p, noValue(fn), false)
+}
+
+func noValue(fn func(context.Context) error) func(context.Context) (struct{}, error) {
+	if fn == nil {
+		return nil
+	}
+	return func(ctx context.Context) (struct{}, error) { return struct{}{}, fn(ctx) }
+}
+
+// Once wraps fn, whose type does not change: each distinct argument runs once.
+// A blocked call returns the zero Out and a *BlockedError.
+func Once[In, Out any](g *Guard, tool string, fn func(context.Context, In) (Out, error)) func(context.Context, In) (Out, error) {
+	return func(ctx context.Context, in In) (Out, error) {
+		res, err := Do(ctx, g, Call{Tool: tool, Args: in}, func(ctx context.Context) (Out, error) { return fn(ctx, in) })
+		return res.Value, err
+	}
+}
+
+// OnceErr is Once for functions that return only an error.
+func OnceErr[In any](g *Guard, tool string, fn func(context.Context, In) error) func(context.Context, In) error {
+	return func(ctx context.Context, in In) error {
+		_, err := DoErr(ctx, g, Call{Tool: tool, Args: in}, func(ctx context.Context) error { return fn(ctx, in) })
+		return err
+	}
+}
+
+// tool is a typed tool, seen by the part of the guard that knows no types.
+type tool interface {
+	call(ctx context.Context) error
+	encode(maxBytes int) []byte // of the value; nil if it can not be recorded
+	decode(data []byte) error   // into the value
+	valid() bool
+}
+
+type typed[T any] struct {
+	fn    func(context.Context) (T, error)
+	value T
+}
+
+func (t *typed[T]) valid() bool { return t.fn != nil }
+
+func (t *typed[T]) call(ctx context.Context) (err error) {
+	t.value, err = t.fn(ctx)
+	return err
+}
+
+// encode returns nil unless what it returns decodes into a fresh value again:
+// a result that can not be replayed must be known before it is relied on.
+func (t *typed[T]) encode(maxBytes int) (data []byte) {
+	defer func() {
+		if recover() != nil { // a Marshaler of the user's
+			data = nil
+		}
+	}()
+	if raw, ok := any(t.value).(json.RawMessage); ok {
+		if data = bytes.Clone(raw); len(raw) == 0 {
+			data = []byte("null")
+		} else if !json.Valid(raw) {
+			return nil
+		}
+	} else {
+		var err error
+		if data, err = json.Marshal(t.value); err != nil {
+			return nil
+		}
+		var fresh T
+		if json.Unmarshal(data, &fresh) != nil {
+			return nil
+		}
+	}
+	if len(data) > maxBytes {
+		return nil
+	}
+	return data
+}
+
+func (t *typed[T]) decode(data []byte) error {
+	if _, ok := any(t.value).(json.RawMessage); ok {
+		t.value = any(json.RawMessage(bytes.Clone(data))).(T)
+		return nil
+	}
+	var fresh T
+	if err := json.Unmarshal(data, &fresh); err != nil {
+		return err
+	}
+	t.value = fresh
+	return nil
+}
+
+// Close refuses new calls, waits for running ones, writes counts and outcomes
+// that are not recorded yet, and leaves the store open. When ctx ends it cancels the
+// tools' contexts and waits up to 10 s more for them; a tool that ignores its
+// context keeps its claim. It returns ErrUnrecorded with the IDs whose
+// outcomes are not recorded, and ErrRunning with the number of tools still running.
+func (g *Guard) Close(ctx context.Context) error {
+	if err := g.core.close(ctx); err != nil {
+		return fmt.Errorf("ledger: close: %w", err)
+	}
+	return nil
+}
+
+var errNoTool = errors.New("the function is nil")

@@ -1,0 +1,391 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/ledger-once/ledger/fingerprint"
+)
+
+type sumOf = fingerprint.Sum
+
+// run holds the claim. It runs the tool, with further tries where the policy
+// has a Backoff, records the outcome, and ends the flight: now, or when the
+// outbox has a definite answer.
+func (x *exec) run(ctx context.Context, claimed Record, seen *Record, d decision) (Record, bool, error) {
+	c, p := x.c, x.p
+	if err := ctx.Err(); err != nil { // the caller left while we claimed
+		x.returnClaim(ctx, claimed, seen)
+		return Record{}, false, fmt.Errorf("ledger: %s was not started: %w", p.id, context.Cause(ctx))
+	}
+	takeover := seen != nil && seen.State == StateRunning && !seen.Alive
+	if takeover {
+		c.tell("ledger: took over a call of a dead worker", claimed, c.opts.OnTakeover)
+	}
+	if d.action == actReconcile {
+		return x.reconcile(ctx, claimed, seen)
+	}
+	c.footgun.started(p)
+	return x.attempts(ctx, claimed)
+}
+
+// attempts runs the tool until it needs no further try.
+func (x *exec) attempts(ctx context.Context, claimed Record) (Record, bool, error) {
+	c, p := x.c, x.p
+	var pauses Backoff
+	for {
+		err, lost := x.attempt(ctx, claimed, x.t.call)
+		if err == nil {
+			return x.succeeded(ctx, claimed)
+		}
+		class, stop := classOf(err, p.policy.Classify)
+		failure := &Failure{Message: message(err), Class: class}
+		again := !stop && (class == ClassNotDone || claimed.InDoubt == DoubtRetry)
+		if p.policy.Backoff == nil || !again || ctx.Err() != nil || lost {
+			return x.failed(ctx, claimed, failure, err)
+		}
+		if pauses == nil {
+			if pauses = p.policy.Backoff(); pauses == nil {
+				return x.failed(ctx, claimed, failure, err)
+			}
+			pauses.Reset()
+		}
+		pause := pauses.NextBackOff()
+		if pause < 0 {
+			return x.failed(ctx, claimed, failure, err)
+		}
+		if sleep(ctx, pause); ctx.Err() != nil || c.closed.Load() {
+			return x.failed(ctx, claimed, failure, err)
+		}
+		next, claimErr := x.claimAgain(ctx, claimed, failure)
+		if claimErr != nil {
+			return claimed, false, errors.Join(err, claimErr)
+		}
+		claimed = next
+	}
+}
+
+// claimAgain claims the next try of a call whose claim is held: a new fence, and
+// after a failure that certainly did nothing a new token.
+func (x *exec) claimAgain(ctx context.Context, held Record, failure *Failure) (Record, error) {
+	d := decision{action: actRun, lineage: sameRun}
+	ended := OutcomeInDoubt
+	if failure != nil && failure.Class == ClassNotDone {
+		d.lineage, ended = newToken, OutcomeFailed
+	}
+	if failure == nil {
+		ended = OutcomeSettled // a reconciliation
+	}
+	s, err := x.p.start(x.c, ended)
+	if err != nil {
+		return x.keepFailure(ctx, held, failure, err)
+	}
+	claim := Claim{Seen: held.Version, Next: begin(&held, s, d, clock()), Steal: true}
+	x.c.flights.claiming(x.f, s.nonce)
+	sctx, cancel := context.WithTimeout(ctx, x.c.opts.StoreTimeout)
+	defer cancel()
+	r, won, err := x.c.store.Claim(sctx, claim)
+	switch {
+	case err == nil && won:
+		r.Alive = true
+		return r, nil
+	case err == nil:
+		x.c.flights.end(x.f, nil)
+		return r, fmt.Errorf("ledger: %s is not tried again: %w", x.p.id, ErrFenced)
+	case definite(err):
+		return x.keepFailure(ctx, held, failure, err)
+	}
+	// The claim may have landed, or may still: settle it, then record the failure under it.
+	x.c.flights.doubt(x.f)
+	x.c.outbox.post(&letter{flight: x.f, claim: &claim, then: func(r Record) (Record, bool) {
+		back := giveBack(r, &held)
+		if failure != nil {
+			back = finish(withFence(held, r), ending{failure: failure}, clock())
+		}
+		return back, true
+	}})
+	return held, fmt.Errorf("ledger: %s: %w: the next try could not be claimed: %w", x.p.id, ErrUnrecorded, err)
+}
+
+func withFence(held, claimed Record) Record {
+	held.Fence, held.Nonce = claimed.Fence, claimed.Nonce
+	return held
+}
+
+// keepFailure records the last try's failure when there can be no further one.
+func (x *exec) keepFailure(ctx context.Context, held Record, failure *Failure, cause error) (Record, error) {
+	done := giveBack(held, &held)
+	if failure != nil {
+		done = finish(held, ending{failure: failure}, clock())
+	}
+	return done, errors.Join(fmt.Errorf("ledger: %s is not tried again: %w", x.p.id, cause), x.record(ctx, done))
+}
+
+// attempt runs fn once under the claim; lost reports whether the claim may be
+// another's by now. A panic or runtime.Goexit in fn is recorded as uncertain and goes on.
+func (x *exec) attempt(ctx context.Context, claimed Record, fn func(context.Context) error) (err error, lost bool) {
+	c, p := x.c, x.p
+	tctx, cancel := context.WithCancelCause(toolContext{ctx, &ClaimInfo{ID: p.id, Fence: claimed.Fence, Attempt: claimed.Attempt, Token: claimed.Token}})
+	defer cancel(nil)
+	if p.policy.Timeout > 0 {
+		var stop context.CancelFunc
+		tctx, stop = context.WithTimeout(tctx, p.policy.Timeout)
+		defer stop()
+	}
+	c.flights.stand(x.f, &claimed, cancel)
+	var lease <-chan struct{}
+	if c.leaser != nil {
+		lease = c.leaser.LeaseLost(claimed.Owner.Session)
+		over, watched := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(watched)
+			select {
+			case <-lease:
+				cancel(ErrLeaseLost)
+			case <-over:
+			}
+		}()
+		defer func() { close(over); <-watched }()
+	}
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		thrown := recover()
+		what := "the tool called runtime.Goexit"
+		if thrown != nil {
+			what = fmt.Sprintf("the tool panicked: %v", thrown)
+			c.opts.Logger.Error("ledger: a tool panicked", "call", p.id, "panic", thrown, "stack", string(debug.Stack()))
+		}
+		c.flights.stand(x.f, &claimed, nil)
+		_, _, _ = x.failed(ctx, claimed, &Failure{Message: cut(what), Class: ClassUncertain}, nil)
+		if thrown != nil {
+			panic(thrown)
+		}
+	}()
+	err = fn(tctx)
+	returned = true
+	c.flights.stand(x.f, &claimed, nil)
+	if cause := context.Cause(tctx); err != nil && ctx.Err() == nil && (cause == ErrLeaseLost || cause == ErrFenced || cause == ErrClosed) {
+		err, lost = fmt.Errorf("%w (the context was cancelled: %w)", err, cause), true
+	}
+	return err, lost
+}
+
+// succeeded records that the tool returned no error.
+func (x *exec) succeeded(ctx context.Context, claimed Record) (Record, bool, error) {
+	var e ending
+	if x.p.policy.keepsResult() {
+		e.result = x.t.encode(x.c.opts.MaxResult)
+		if e.result == nil {
+			x.c.opts.Logger.Warn("ledger: a result is not recorded: it does not survive encoding/json, or is too large", "call", x.p.id, "limit", x.c.opts.MaxResult)
+		}
+	}
+	done := finish(x.sealed(claimed, &e), e, clock())
+	err := x.record(ctx, done)
+	if err == nil {
+		x.c.tell("ledger: done", done, x.c.opts.OnSuccess)
+	}
+	return done, false, err
+}
+
+// sealed seals a result, and the arguments of an earlier attempt where those were not.
+func (x *exec) sealed(r Record, e *ending) Record {
+	sealer := x.c.opts.Sealer
+	if sealer == nil {
+		if r.Sealed {
+			e.result = nil // another worker seals; we can not
+		}
+		return r
+	}
+	var err, argsErr error
+	if !r.Sealed {
+		r.Args, r.Sealed, argsErr = x.c.seal(r.ID, r.Args)
+	}
+	e.result, _, err = x.c.seal(r.ID, e.result)
+	if err = errors.Join(err, argsErr); err != nil {
+		e.result = nil
+		x.c.opts.Logger.Warn("ledger: a result is not recorded", "call", r.ID, "error", err)
+	}
+	return r
+}
+
+// failed records why the tool did not succeed, and returns err with what
+// went wrong in recording.
+func (x *exec) failed(ctx context.Context, claimed Record, failure *Failure, err error) (Record, bool, error) {
+	done := finish(claimed, ending{failure: failure}, clock())
+	if recErr := x.record(ctx, done); recErr != nil {
+		if err == nil {
+			return done, false, recErr
+		}
+		return done, false, fmt.Errorf("%w (%w)", err, recErr)
+	}
+	if failure.Class == ClassUncertain {
+		x.c.tell("ledger: in doubt", done, x.c.opts.OnInDoubt)
+	} else {
+		x.c.tell("ledger: failed", done, x.c.opts.OnFailure)
+	}
+	return done, false, err
+}
+
+// record writes an outcome in a context of its own: a caller who walked away
+// must not erase a done effect. It ends the flight, or leaves that to the outbox.
+func (x *exec) record(ctx context.Context, done Record) error {
+	c := x.c
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.opts.StoreTimeout)
+	defer cancel()
+	mark := c.cache.mark()
+	err := c.store.Finish(ctx, done)
+	switch {
+	case err == nil:
+		c.remember(x.p.sum, &done, mark)
+		c.flights.end(x.f, &done)
+		return nil
+	case errors.Is(err, ErrFenced) || errors.Is(err, ErrNotFound):
+		c.cache.forget(x.p.sum)
+		c.flights.end(x.f, nil)
+		c.opts.Logger.Error("ledger: an outcome can not be recorded: the call was claimed or changed by another since", "call", done.ID, "outcome", done.State)
+		return fmt.Errorf("ledger: %s: %w: %w", done.ID, ErrUnrecorded, ErrFenced)
+	}
+	c.flights.stand(x.f, &done, nil)
+	c.outbox.post(&letter{flight: x.f, done: done, keeps: true})
+	c.opts.Logger.Error("ledger: an outcome is not recorded yet; it is kept and sent again", "call", done.ID, "outcome", done.State, "error", err)
+	return fmt.Errorf("ledger: %s: %w yet; it is kept and sent again: %w", done.ID, ErrUnrecorded, err)
+}
+
+// returnClaim gives back a claim whose tool never started.
+func (x *exec) returnClaim(ctx context.Context, claimed Record, seen *Record) {
+	x.settle(ctx, giveBack(claimed, seen))
+}
+
+// settle writes what ends a claim without an outcome of a tool.
+func (x *exec) settle(ctx context.Context, back Record) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), x.c.opts.StoreTimeout)
+	defer cancel()
+	err := x.c.store.Finish(ctx, back)
+	if err == nil || errors.Is(err, ErrFenced) || errors.Is(err, ErrNotFound) {
+		x.c.flights.end(x.f, nil)
+		return
+	}
+	x.c.flights.doubt(x.f)
+	x.c.outbox.post(&letter{flight: x.f, done: back})
+}
+
+// reconcile asks the downstream, under the claim, whether the call in doubt
+// happened; then records it or runs the tool.
+func (x *exec) reconcile(ctx context.Context, claimed Record, seen *Record) (Record, bool, error) {
+	c, p := x.c, x.p
+	asked, err := c.open(claimed)
+	if err != nil {
+		x.returnClaim(ctx, claimed, seen)
+		return claimed, false, err
+	}
+	var v Verdict
+	err, _ = x.attempt(ctx, claimed, func(ctx context.Context) (err error) {
+		v, err = p.policy.Reconcile(ctx, asked)
+		return errors.Join(err, v.err)
+	})
+	if err != nil || !v.known {
+		back := giveBack(claimed, seen)
+		x.settle(ctx, back)
+		if err == nil {
+			err = errors.New("the downstream does not know")
+		}
+		return back, false, fmt.Errorf("%w: reconcile: %w", c.blocked(p, &back, ErrInDoubt), err)
+	}
+	if !v.happened {
+		next, err := x.claimAgain(ctx, claimed, nil)
+		if err != nil {
+			return claimed, false, err
+		}
+		return x.attempts(ctx, next)
+	}
+	e := ending{settled: &Settlement{How: ResolveHappened.String(), By: "reconcile", At: clock()}}
+	if p.policy.keepsResult() && len(v.result) <= c.opts.MaxResult {
+		e.result = v.result
+	}
+	done := finish(x.sealed(claimed, &e), e, clock())
+	if err := x.record(ctx, done); err != nil {
+		return done, false, err
+	}
+	c.tell("ledger: reconciled: it had happened", done, c.opts.OnSuccess)
+	q := p.ask(&done, false)
+	q.waited = p.policy.keepsResult() // this caller stands for the run: it takes its result
+	if d := decide(&done, q, clock()); d.action != actReplay {
+		return done, false, c.blocked(p, &done, d.reason)
+	}
+	r, _, err := x.replayed(&done)
+	return x.answer(r, err)
+}
+
+// doUnlimited runs a tool that is only counted.
+func (c *core) doUnlimited(ctx context.Context, p *prepared, t tool) (Record, bool, error) {
+	n := Tally{ID: p.id, Attempts: 1}
+	r := Record{ID: p.id, Owner: Owner{Caller: p.caller}, Started: clock()}
+	returned := false
+	defer func() {
+		if !returned {
+			c.tallies.add(n)
+		}
+	}()
+	var pauses Backoff
+	for {
+		tctx, cancel := context.Context(toolContext{ctx, nil}), context.CancelFunc(func() {})
+		if p.policy.Timeout > 0 {
+			tctx, cancel = context.WithTimeout(tctx, p.policy.Timeout)
+		}
+		err := func() error { defer cancel(); return t.call(tctx) }()
+		r.Finished = clock()
+		if err == nil {
+			returned, n.Executed = true, 1
+			c.tallies.add(n)
+			c.tell("ledger: done", r, c.opts.OnSuccess)
+			return r, false, nil
+		}
+		class, stop := classOf(err, p.policy.Classify)
+		pause := time.Duration(-1)
+		if p.policy.Backoff != nil && !stop && ctx.Err() == nil {
+			if pauses == nil {
+				if pauses = p.policy.Backoff(); pauses != nil {
+					pauses.Reset()
+				}
+			}
+			if pauses != nil {
+				pause = pauses.NextBackOff()
+			}
+		}
+		if pause >= 0 {
+			if sleep(ctx, pause); ctx.Err() == nil {
+				n.Attempts++
+				continue
+			}
+		}
+		returned = true
+		c.tallies.add(n)
+		r.Error = &Failure{Message: message(err), Class: class}
+		c.tell("ledger: failed", r, c.opts.OnFailure)
+		return r, false, err
+	}
+}
+
+// message is what a record keeps of an error.
+func message(err error) (s string) {
+	defer func() {
+		if recover() != nil { // an Error method of the user's
+			s = fmt.Sprintf("an error of type %T", err)
+		}
+	}()
+	return cut(err.Error())
+}
+
+func cut(s string) string {
+	if len(s) > maxMessage {
+		s = s[:maxMessage]
+	}
+	return strings.ToValidUTF8(s, "\uFFFD")
+}

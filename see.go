@@ -1,0 +1,127 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"iter"
+	"strings"
+)
+
+// Stats are counts over the records that a filter selects.
+type Stats struct {
+	Actions  int64 // distinct guarded calls
+	Attempts int64 // calls made: those that ran and those that were blocked
+	Executed int64 // successes
+	Blocked  int64 // calls that must not run and did not, replayed ones included
+	Failed   int64 // actions whose last attempt failed
+	InDoubt  int64 // actions in doubt
+	Running  int64 // actions that are running
+}
+
+// Add counts r in.
+func (s *Stats) Add(r *Record) {
+	s.Attempts += r.Attempts
+	s.Executed += r.Executed
+	s.Blocked += r.Blocked
+	if r.ID.IsCounter() {
+		return
+	}
+	s.Actions++
+	switch r.Status() {
+	case StateFailed:
+		s.Failed++
+	case StateInDoubt:
+		s.InDoubt++
+	case StateRunning:
+		s.Running++
+	}
+}
+
+// Stats counts what the filter selects, after this guard's own counts were
+// written. Other processes' counts may be a second old. It reads every record selected.
+func (g *Guard) Stats(ctx context.Context, f Filter) (Stats, error) {
+	var s Stats
+	for r, err := range g.History(ctx, f) {
+		if err != nil {
+			return s, err
+		}
+		s.Add(&r)
+	}
+	return s, nil
+}
+
+// History yields the records that the filter selects, in the store's order, with
+// arguments and results readable where this guard's Sealer opens them. An
+// error is yielded once, as the last element.
+func (g *Guard) History(ctx context.Context, f Filter) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		if err := g.tallies.flush(ctx); err != nil {
+			yield(Record{}, fmt.Errorf("ledger: history: %w", err))
+			return
+		}
+		for r, err := range g.store.List(ctx, f) {
+			if err != nil {
+				yield(r, fmt.Errorf("ledger: history: %w", err))
+				return
+			}
+			if readable, err := g.open(r); err == nil {
+				r = readable
+			}
+			if !yield(r, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Log writes a line for each record that the filter selects:
+//
+//	✓ send_email   attempts 3  executed 1  blocked 2
+//	✗ charge_card  attempts 1  executed 0  blocked 0  → card declined
+//
+// with … for running and ? for in doubt.
+func (g *Guard) Log(ctx context.Context, w io.Writer, f Filter) error {
+	for r, err := range g.History(ctx, f) {
+		if err != nil {
+			return err
+		}
+		if _, err := io.WriteString(w, logLine(&r)); err != nil {
+			return fmt.Errorf("ledger: log: %w", err)
+		}
+	}
+	return nil
+}
+
+var marks = map[State]string{StateSucceeded: "✓", StateFailed: "✗", StateInDoubt: "?", StateRunning: "…", StateNone: "∞"}
+
+func logLine(r *Record) string {
+	var b strings.Builder
+	mark, ok := marks[r.Status()]
+	if !ok {
+		mark = string(r.State)
+	}
+	fmt.Fprintf(&b, "%s %s", mark, oneLine(r.ID.Tool))
+	if r.Key != "" {
+		fmt.Fprintf(&b, " %s", oneLine(r.Key))
+	}
+	if r.ID.Workflow != "default" {
+		fmt.Fprintf(&b, " (%s)", oneLine(r.ID.Workflow))
+	}
+	fmt.Fprintf(&b, "  attempts %d  executed %d  blocked %d", r.Attempts, r.Executed, r.Blocked)
+	if r.Error != nil {
+		fmt.Fprintf(&b, "  → %s", oneLine(r.Error.Message))
+	}
+	b.WriteByte('\n')
+	return b.String()
+}
+
+// oneLine keeps control characters out of terminals.
+func oneLine(s string) string {
+	return strings.Map(func(c rune) rune {
+		if c < ' ' || c >= 0x7f && c < 0xa0 {
+			return ' '
+		}
+		return c
+	}, s)
+}

@@ -1,0 +1,204 @@
+package ledger
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// A Resolution settles a call in doubt.
+type Resolution struct {
+	As     ResolveAs
+	Result json.RawMessage // of ResolveHappened, for replays; nil: not known
+	By     string          // who decided
+	Reason string
+}
+
+// ResolveAs is what a person or program found out about a call in doubt.
+type ResolveAs uint8
+
+// What can be found out.
+const (
+	ResolveHappened     ResolveAs = iota + 1 // recorded as succeeded
+	ResolveDidNotHappen                      // recorded as failed; the next call runs, as another run
+	ResolveForget                            // the record is removed; the next call runs
+)
+
+var resolveNames = [...]string{"", "happened", "did_not_happen", "forget"}
+
+// String returns "happened", "did_not_happen" or "forget".
+func (a ResolveAs) String() string { return enumName(resolveNames[:], uint8(a)) }
+
+// ID returns the identity that the call has in this guard, for Resolve and for reading a store.
+func (g *Guard) ID(ctx context.Context, call Call) (ID, error) {
+	p, err := g.prepare(ctx, &call)
+	if err == nil && !p.policy.Unlimited {
+		err = p.identify()
+	}
+	return p.id, err
+}
+
+// Retry forgets the call, with its counts: the next one runs, with a new
+// token. A call that is not recorded is no error. It returns ErrRunning while the call runs.
+func (g *Guard) Retry(ctx context.Context, call Call) error {
+	id, err := g.ID(ctx, call)
+	if err != nil {
+		return err
+	}
+	for range maxRounds {
+		r, err := g.get(ctx, id)
+		if errors.Is(err, ErrNotFound) {
+			g.cache.noticed(id)
+			return nil
+		}
+		if err == nil {
+			err = g.delete(ctx, r)
+		}
+		switch {
+		case err == nil || errors.Is(err, ErrNotFound):
+			return nil
+		case !errors.Is(err, ErrFenced):
+			return fmt.Errorf("ledger: retry %s: %w", id, err)
+		}
+	}
+	return fmt.Errorf("ledger: retry %s: %w: its record keeps changing; try again", id, ErrUnavailable)
+}
+
+func (c *core) get(ctx context.Context, id ID) (Record, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.opts.StoreTimeout)
+	defer cancel()
+	return c.store.Get(ctx, id)
+}
+
+func (c *core) delete(ctx context.Context, r Record) error {
+	ctx, cancel := context.WithTimeout(ctx, c.opts.StoreTimeout)
+	defer cancel()
+	defer c.cache.noticed(r.ID)
+	return c.store.Delete(ctx, r.ID, r.Version)
+}
+
+// Resolve settles the call in doubt: it claims it, so that nobody runs it
+// meanwhile, then records the resolution with who and why. It returns
+// ErrNotFound, ErrRunning while its owner lives, and ErrInvalid for a call that is not in doubt.
+func (g *Guard) Resolve(ctx context.Context, id ID, res Resolution) (Record, error) {
+	r, err := g.resolve(ctx, id, res)
+	if err != nil {
+		return r, fmt.Errorf("ledger: resolve %s: %w", id, err)
+	}
+	return r, nil
+}
+
+func (g *Guard) resolve(ctx context.Context, id ID, res Resolution) (Record, error) {
+	switch {
+	case res.As < ResolveHappened || res.As > ResolveForget:
+		return Record{}, fmt.Errorf("%w: As is %d; use ResolveHappened, ResolveDidNotHappen or ResolveForget", ErrInvalid, res.As)
+	case res.Result != nil && (res.As != ResolveHappened || !json.Valid(res.Result)):
+		return Record{}, fmt.Errorf("%w: Result must be JSON, and goes with ResolveHappened only", ErrInvalid)
+	case len(res.Result) > g.opts.MaxResult:
+		return Record{}, fmt.Errorf("%w: Result has %d bytes; at most %d are allowed", ErrInvalid, len(res.Result), g.opts.MaxResult)
+	case len(res.By)+len(res.Reason) > maxMessage:
+		return Record{}, fmt.Errorf("%w: By and Reason may have %d bytes together", ErrInvalid, maxMessage)
+	}
+	if err := g.enter(); err != nil {
+		return Record{}, err
+	}
+	defer g.leave()
+	for range maxRounds {
+		seen, err := g.get(ctx, id)
+		if err != nil {
+			return seen, err
+		}
+		switch seen.Status() {
+		case StateRunning:
+			return seen, ErrRunning
+		case StateInDoubt:
+		default:
+			return seen, fmt.Errorf("%w: it is %s; only a call in doubt can be settled (Retry forgets any)", ErrInvalid, seen.Status())
+		}
+		s := start{id: id, caller: g.caller, inDoubt: seen.InDoubt, token: rand.Text(), nonce: rand.Text(), ended: OutcomeLost}
+		// A claim that starts no attempt, as for a reconciliation.
+		claim := Claim{Seen: seen.Version, Next: begin(&seen, s, decision{action: actReconcile}, clock())}
+		claimed, won, err := g.claimToSettle(ctx, claim)
+		if err != nil {
+			return seen, err
+		}
+		if !won {
+			continue
+		}
+		e := ending{result: res.Result}
+		x := &exec{c: g.core}
+		claimed = x.sealed(claimed, &e)
+		res.Result = e.result
+		done, _ := settle(claimed, res, clock())
+		if err := g.finishToSettle(ctx, done); err != nil {
+			return done, err
+		}
+		g.cache.noticed(id)
+		return done, nil
+	}
+	return Record{}, fmt.Errorf("%w: its record keeps changing; try again", ErrUnavailable)
+}
+
+// claimToSettle sends the claim until its answer is definite or ctx ends. Left
+// behind, it is a claim of a living worker in the eyes of others, so it is not left.
+func (c *core) claimToSettle(ctx context.Context, claim Claim) (Record, bool, error) {
+	sctx, cancel := context.WithTimeout(ctx, c.opts.StoreTimeout)
+	defer cancel()
+	r, won, err := c.store.Claim(sctx, claim)
+	if err != nil && !definite(err) {
+		seen := claim.Next
+		seen.State = StateInDoubt
+		c.outbox.post(&letter{flight: c.flights.detached(), claim: &claim,
+			then: func(claimed Record) (Record, bool) { return giveBack(claimed, &seen), false }})
+	}
+	return r, won, err
+}
+
+func (c *core) finishToSettle(ctx context.Context, done Record) error {
+	sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.opts.StoreTimeout)
+	defer cancel()
+	err := c.store.Finish(sctx, done)
+	if err == nil || errors.Is(err, ErrFenced) || errors.Is(err, ErrNotFound) {
+		return err
+	}
+	c.outbox.post(&letter{flight: c.flights.detached(), done: done, keeps: true})
+	return fmt.Errorf("%w yet; it is kept and sent again: %w", ErrUnrecorded, err)
+}
+
+// Reset deletes the records that match, with their counts, and returns how
+// many. Calls that are running stay; they are reported by ErrRunning with their number. An empty
+// filter is refused with ErrInvalid unless All is set.
+func (g *Guard) Reset(ctx context.Context, f Filter) (int, error) {
+	if f.empty() && !f.All {
+		return 0, fmt.Errorf("ledger: reset: %w: the filter is empty; set All to delete every record", ErrInvalid)
+	}
+	if err := g.tallies.flush(ctx); err != nil { // or it would make deleted counters anew
+		return 0, fmt.Errorf("ledger: reset: %w", err)
+	}
+	deleted, running := 0, 0
+	for r, err := range g.store.List(ctx, f) {
+		if err != nil {
+			return deleted, fmt.Errorf("ledger: reset: %w", err)
+		}
+		switch err := g.delete(ctx, r); {
+		case err == nil:
+			deleted++
+		case errors.Is(err, ErrRunning):
+			running++
+		case errors.Is(err, ErrNotFound), errors.Is(err, ErrFenced): // it changed since: it is not what was listed
+		default:
+			return deleted, fmt.Errorf("ledger: reset: %w", err)
+		}
+	}
+	if running > 0 {
+		return deleted, fmt.Errorf("ledger: reset: %w: %d calls were left", ErrRunning, running)
+	}
+	return deleted, nil
+}
+
+func (f *Filter) empty() bool {
+	return f.Workflow == "" && f.Tool == "" && f.Caller == "" && f.Key == "" && len(f.States) == 0 &&
+		f.Since.IsZero() && f.Until.IsZero() && f.After == (ID{})
+}

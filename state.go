@@ -1,0 +1,236 @@
+package ledger
+
+import (
+	"fmt"
+	"time"
+)
+
+// The state machine: pure functions over (record, policy, now). They do no I/O
+// and read no clock. Everything else in this package carries out what they say,
+// and the stores only compare and swap.
+//
+//	(none) -> running -> succeeded | failed | in_doubt
+//
+// A running record whose owner died is in doubt (Record.Status); its policy
+// decides whether a claim takes it over.
+
+// An action is what to do with a call that finds a record.
+type action uint8
+
+const (
+	actRun       action = iota + 1 // claim, then run the tool
+	actReconcile                   // claim, then ask the downstream
+	actReplay                      // answer with the recorded result
+	actWait                        // wait for the running call's result
+	actBlock                       // answer with a BlockedError
+)
+
+// How a claim continues what the record tells.
+type lineage uint8
+
+const (
+	sameRun  lineage = iota // another attempt of the run: keep the token
+	newToken                // another attempt of the run: its last one certainly did nothing
+	newRun                  // another run
+)
+
+type decision struct {
+	action  action
+	reason  error   // of actBlock
+	lineage lineage // of actRun
+	reset   bool    // of actRun: the TTL has passed, Spent starts anew
+}
+
+// An ask is what an arriving call brings along.
+type ask struct {
+	policy     *Policy
+	argsDiffer bool // it has a key, and other arguments than the record
+	waited     bool // it waited for the run that the record tells of
+}
+
+// decide says what to do with a call that finds r; nil: no record.
+func decide(r *Record, q ask, now time.Time) decision {
+	p := q.policy
+	if r == nil {
+		return decision{action: actRun, lineage: newRun}
+	}
+	if q.argsDiffer && p.Strict {
+		return decision{action: actBlock, reason: ErrKeyReused}
+	}
+	switch status := r.Status(); status {
+	case StateRunning:
+		if p.Wait > 0 {
+			return decision{action: actWait, reason: ErrInProgress}
+		}
+		return decision{action: actBlock, reason: ErrInProgress}
+	case StateSucceeded:
+		switch {
+		case q.waited:
+			return replay(r)
+		case expired(r, p, now):
+			return decision{action: actRun, lineage: newRun, reset: true}
+		case r.Spent < p.max():
+			return decision{action: actRun, lineage: newRun}
+		case p.Replay:
+			return replay(r)
+		}
+		return decision{action: actBlock, reason: ErrDuplicate}
+	case StateFailed:
+		switch {
+		case r.Error == nil || r.Error.Class != ClassPermanent:
+			return decision{action: actRun, lineage: newToken, reset: expired(r, p, now)}
+		case expired(r, p, now):
+			return decision{action: actRun, lineage: newRun, reset: true}
+		}
+		return decision{action: actBlock, reason: ErrFailed}
+	case StateInDoubt:
+		switch doubt := max(r.InDoubt, p.InDoubt); {
+		case doubt == DoubtRetry:
+			return decision{action: actRun, lineage: sameRun}
+		case doubt == DoubtReconcile && p.Reconcile != nil:
+			return decision{action: actReconcile}
+		}
+		return decision{action: actBlock, reason: ErrInDoubt}
+	default:
+		// A state that a newer version wrote, or a counter: never run on a guess.
+		return decision{action: actBlock, reason: ErrInDoubt}
+	}
+}
+
+func replay(r *Record) decision {
+	if r.ResultOmitted || r.Result == nil {
+		return decision{action: actBlock, reason: ErrResultOmitted}
+	}
+	return decision{action: actReplay}
+}
+
+// expired reports whether the TTL, counted from the finish, has passed.
+func expired(r *Record, p *Policy, now time.Time) bool {
+	return p.TTL > 0 && !now.Before(r.Finished.Add(p.TTL))
+}
+
+// A start is what a claim brings along.
+type start struct {
+	id              ID
+	key, argsDigest string
+	args            []byte
+	sealed          bool
+	caller          string
+	inDoubt         DoubtPolicy
+	token, nonce    string  // freshly minted; the token is used unless the run keeps its own
+	ended           Outcome // how the attempt that stands running ended; OutcomeLost if its owner died
+}
+
+// begin returns the running record that claims the next attempt after seen (nil: none).
+func begin(seen *Record, s start, d decision, now time.Time) Record {
+	next := Record{ID: s.id, Created: now, Token: s.token}
+	if seen != nil {
+		if d.action == actBlock || d.action == actWait || d.action == actReplay {
+			panic(fmt.Sprintf("ledger: begin after decision %d", d.action)) // unreachable unless program bug
+		}
+		next = *seen
+		if d.action == actRun && d.lineage != sameRun || next.Token == "" {
+			next.Token = s.token
+		}
+		if d.action == actRun && d.lineage == newRun {
+			next.Attempt = 0
+		}
+		if d.reset {
+			next.Spent = 0
+		}
+		if seen.State == StateRunning {
+			if s.ended == OutcomeLost {
+				next.Takeovers++
+			}
+			next.Log = logged(seen, s.ended, time.Time{})
+		}
+	}
+	next.State, next.Version, next.Fence, next.Alive = StateRunning, 0, 0, false
+	next.Nonce, next.Owner = s.nonce, Owner{Caller: s.caller}
+	next.InDoubt = max(next.InDoubt, s.inDoubt) // never loosened
+	next.Started, next.Finished = now, time.Time{}
+	if d.action == actReconcile {
+		return next // it asks about the attempts so far, and starts none
+	}
+	next.Attempt++
+	next.Starts++
+	next.Key, next.Args, next.ArgsDigest, next.Sealed = s.key, s.args, s.argsDigest, s.sealed
+	next.Result, next.ResultOmitted, next.Error, next.Settled = nil, false, nil, nil
+	return next
+}
+
+// An ending is how an attempt ended.
+type ending struct {
+	failure *Failure // nil: success
+	result  []byte   // of a success; nil: omitted
+	settled *Settlement
+}
+
+// finish returns the record to write after the claim r ended.
+func finish(r Record, e ending, now time.Time) Record {
+	if r.State != StateRunning {
+		panic("ledger: finish of a record that is " + string(r.State)) // unreachable unless program bug
+	}
+	outcome := OutcomeSucceeded
+	r.Finished, r.Settled, r.Error = now, e.settled, e.failure
+	r.Result, r.ResultOmitted = nil, false
+	switch {
+	case e.failure == nil:
+		r.Result, r.ResultOmitted = e.result, e.result == nil
+		r.Executed++
+		r.Spent++
+	case e.failure.Class == ClassUncertain:
+		outcome = OutcomeInDoubt
+	default:
+		outcome = OutcomeFailed
+	}
+	r.State = State(outcome)
+	if e.settled != nil {
+		outcome = OutcomeSettled
+	}
+	r.Log = logged(&r, outcome, now)
+	r.Alive = false
+	return r
+}
+
+// giveBack returns the record to write when the claim r is not used: what
+// was seen before it (nil: removed), a running one as in doubt.
+func giveBack(r Record, seen *Record) Record {
+	if seen == nil {
+		return Record{ID: r.ID, Fence: r.Fence, Nonce: r.Nonce}
+	}
+	back := *seen
+	back.Fence, back.Nonce, back.Version, back.Alive = r.Fence, r.Nonce, 0, false
+	back.InDoubt = r.InDoubt
+	if seen.State == StateRunning {
+		back.State = StateInDoubt
+		back.Takeovers, back.Log = r.Takeovers, r.Log
+		if back.Error == nil {
+			back.Error = &Failure{Message: "the worker died or lost its claim while the call was running", Class: ClassUncertain}
+		}
+	}
+	return back
+}
+
+// settle returns the record to write for a resolution of the claim r, and
+// false if it is to be removed.
+func settle(r Record, res Resolution, now time.Time) (Record, bool) {
+	how := &Settlement{How: res.As.String(), By: res.By, Reason: res.Reason, At: now}
+	switch res.As {
+	case ResolveHappened:
+		return finish(r, ending{result: res.Result, settled: how}, now), true
+	case ResolveDidNotHappen:
+		return finish(r, ending{failure: &Failure{Message: "settled: it did not happen: " + res.Reason, Class: ClassNotDone}, settled: how}, now), true
+	case ResolveForget:
+		return Record{ID: r.ID, Fence: r.Fence, Nonce: r.Nonce}, false
+	}
+	panic(fmt.Sprintf("ledger: settle as %d", res.As)) // unreachable unless program bug
+}
+
+// logged returns r's log with its current attempt appended, in memory of its own.
+func logged(r *Record, o Outcome, ended time.Time) []Attempt {
+	from := max(0, len(r.Log)-MaxLog+1)
+	log := make([]Attempt, 0, len(r.Log)-from+1)
+	log = append(log, r.Log[from:]...)
+	return append(log, Attempt{Fence: r.Fence, Owner: r.Owner, Started: r.Started, Ended: ended, Outcome: o})
+}

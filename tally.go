@@ -1,0 +1,113 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// maxTallies bounds the IDs whose counts wait in memory.
+const maxTallies = 100_000
+
+// tallies gathers the counts of blocked and unlimited calls, and writes them a
+// second later, before statistics are read, and on close.
+type tallies struct {
+	c  *core
+	mu sync.Mutex
+
+	counts  map[ID]*Tally
+	timer   bool       // a flush is due
+	dropped bool       // counts were dropped, and it was said
+	writing sync.Mutex // one flush at a time
+}
+
+func (t *tallies) add(n Tally) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.merge(n)
+	if !t.timer {
+		t.timer = t.c.goBackground(t.flushLater)
+	}
+}
+
+// merge is called with mu held.
+func (t *tallies) merge(n Tally) {
+	if t.counts == nil {
+		t.counts = make(map[ID]*Tally)
+	}
+	if sum, ok := t.counts[n.ID]; ok {
+		sum.Attempts += n.Attempts
+		sum.Executed += n.Executed
+		sum.Blocked += n.Blocked
+		return
+	}
+	if len(t.counts) >= maxTallies {
+		if !t.dropped {
+			t.c.opts.Logger.Warn("ledger: counts are dropped: the store did not take them for too long", "calls", maxTallies)
+		}
+		t.dropped = true
+		return
+	}
+	t.counts[n.ID] = &n
+}
+
+func (t *tallies) flushLater() {
+	for {
+		sleep(t.c.life, flushEvery)
+		if t.c.life.Err() != nil {
+			return // close flushes
+		}
+		err := t.flush(t.c.life)
+		t.mu.Lock()
+		if len(t.counts) == 0 {
+			t.timer = false
+			t.mu.Unlock()
+			return
+		}
+		t.mu.Unlock()
+		if err != nil {
+			t.c.opts.Logger.Debug("ledger: counts are not written yet", "error", err)
+		}
+	}
+}
+
+// flush writes what has gathered. Counts whose write has an unknown result are
+// sent again: they may then be counted twice, never lost.
+func (t *tallies) flush(ctx context.Context) error {
+	t.writing.Lock()
+	defer t.writing.Unlock()
+	t.mu.Lock()
+	batch := make([]Tally, 0, len(t.counts))
+	for _, n := range t.counts {
+		batch = append(batch, *n)
+	}
+	t.counts = nil
+	t.mu.Unlock()
+	for len(batch) > 0 {
+		n := min(len(batch), 500)
+		wctx, cancel := context.WithTimeout(ctx, t.c.opts.StoreTimeout)
+		err := t.c.store.Tally(wctx, batch[:n])
+		cancel()
+		if err != nil {
+			t.mu.Lock()
+			for _, n := range batch {
+				t.merge(n)
+			}
+			t.mu.Unlock()
+			return fmt.Errorf("write counts: %w", err)
+		}
+		batch = batch[n:]
+	}
+	return nil
+}
+
+// sleep waits for d or the end of ctx.
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
