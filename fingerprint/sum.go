@@ -8,9 +8,6 @@ import (
 	"fmt"
 	"hash"
 	"strings"
-	"unicode/utf8"
-
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 // A Sum is a fingerprint or digest: the first 128 bits of a SHA-256 or HMAC-SHA256.
@@ -98,11 +95,12 @@ func (s *summer) finish() (sum Sum) {
 // appendName appends a workflow, tool or key. Sum can not fail, so one that is
 // not valid UTF-8 becomes an array, which no valid one can equal.
 func appendName(dst []byte, name string) []byte {
-	if utf8.ValidString(name) {
-		dst, _ = jsontext.AppendQuote(dst, name)
+	start := len(dst)
+	dst, valid := appendString(dst, name)
+	if valid {
 		return dst
 	}
-	dst = append(dst, `["`...)
+	dst = append(dst[:start], `["`...)
 	dst = base64.StdEncoding.AppendEncode(dst, []byte(name))
 	return append(dst, `"]`...)
 }
