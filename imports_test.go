@@ -1,0 +1,115 @@
+package ledger_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/ledger-once/ledger"
+
+// arrows says which of the project's packages a package may import; tests are
+// free. A prefix ends in "/...". What is not listed may import nothing of ours.
+var arrows = map[string][]string{
+	".":                   {"fingerprint"},
+	"fingerprint":         {},
+	"internal/recordjson": {"."},
+	"storetest":           {"."},
+	"sqlitestore":         {".", "internal/recordjson"},
+	"connect":             {".", "sqlitestore"},
+	"cmd/ledger":          {"internal/cli"},
+	"internal/cli":        {".", "connect", "internal/demo"},
+	"internal/demo":       {".", "connect", "sqlitestore"},
+	"internal/killloop":   {".", "sqlitestore"},
+	"bench":               {".", "sqlitestore", "fingerprint"},
+}
+
+// foreign is what the root package may import beside the standard library.
+var foreign = map[string]bool{
+	"github.com/cenkalti/backoff/v4":     true,
+	"github.com/hashicorp/golang-lru/v2": true,
+}
+
+func TestImportArrows(t *testing.T) {
+	seen := 0
+	err := filepath.WalkDir(".", func(file string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (strings.HasPrefix(d.Name(), ".") && file != "." || d.Name() == "testdata") {
+			return fs.SkipDir
+		}
+		if !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") {
+			return nil
+		}
+		pkg := path.Dir(filepath.ToSlash(file))
+		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		seen++
+		for _, spec := range f.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			if why := wrongArrow(pkg, imported); why != "" {
+				t.Errorf("%s imports %s: %s", file, imported, why)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if seen < 20 {
+		t.Errorf("only %d files were looked at", seen)
+	}
+}
+
+// wrongArrow says what is wrong with the import, or "".
+func wrongArrow(pkg, imported string) string {
+	ours := ""
+	switch {
+	case imported == module:
+		ours = "."
+	case strings.HasPrefix(imported, module+"/"):
+		ours = strings.TrimPrefix(imported, module+"/")
+	case pkg == "." && strings.Contains(strings.Split(imported, "/")[0], ".") && !foreign[imported]:
+		return "the root package imports the standard library, fingerprint and a few small libraries; see docs/adr"
+	default:
+		return ""
+	}
+	for _, ok := range arrows[pkg] {
+		if ours == ok {
+			return ""
+		}
+	}
+	return "wrong arrow: cmd, examples -> connect, dashboard -> stores -> ledger -> fingerprint"
+}
+
+func TestWrongArrowIsRefused(t *testing.T) {
+	for _, tt := range []struct {
+		pkg, imported string
+		ok            bool
+	}{
+		{".", module + "/fingerprint", true},
+		{".", module + "/sqlitestore", false},
+		{".", "modernc.org/sqlite", false},
+		{".", "net/http", true},
+		{"fingerprint", module, false},
+		{"sqlitestore", module, true},
+		{"sqlitestore", module + "/connect", false},
+		{"connect", module + "/sqlitestore", true},
+		{"nowhere", module, false},
+	} {
+		if got := wrongArrow(tt.pkg, tt.imported) == ""; got != tt.ok {
+			t.Errorf("%s importing %s: allowed is %v, want %v", tt.pkg, tt.imported, got, tt.ok)
+		}
+	}
+}
