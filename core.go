@@ -240,17 +240,22 @@ func (p *prepared) argsDiffer(r *Record) bool {
 }
 
 // start is what a claim for the call brings along.
-func (p *prepared) start(c *core, ended Outcome) (start, error) {
+func (x *exec) start(ended Outcome) (start, error) {
+	c, p := x.c, x.p
 	s := start{
 		id: p.id, key: p.key, argsDigest: p.digest, caller: p.caller, inDoubt: p.policy.InDoubt,
 		token: rand.Text(), nonce: rand.Text(), ended: ended,
 	}
-	stored, err := p.policy.hasher.Stored(nil, p.args)
-	if err != nil {
-		return s, fmt.Errorf("ledger: %s: %w", p.id.Tool, err)
+	if x.stored == nil { // once: a tool may change what its arguments point to
+		stored, err := p.policy.hasher.Stored(nil, p.args)
+		if err != nil {
+			return s, fmt.Errorf("ledger: %s: %w", p.id.Tool, err)
+		}
+		x.stored = stored
 	}
-	if len(stored) <= maxStoredArgs {
-		s.args, s.sealed, err = c.seal(p.id, stored)
+	var err error
+	if len(x.stored) <= maxStoredArgs {
+		s.args, s.sealed, err = c.seal(p.id, x.stored)
 	}
 	return s, err
 }
@@ -259,7 +264,8 @@ func (c *core) seal(id ID, plain []byte) (text []byte, sealed bool, err error) {
 	if c.opts.Sealer == nil || plain == nil {
 		return plain, c.opts.Sealer != nil, nil
 	}
-	text, err = c.opts.Sealer.Seal(plain, []byte(id.String()))
+	err = errors.New("it panicked")
+	c.harmless("Sealer.Seal", func() { text, err = c.opts.Sealer.Seal(plain, []byte(id.String())) })
 	if err != nil {
 		return nil, true, fmt.Errorf("ledger: %s: seal: %w", id, err)
 	}
@@ -278,7 +284,8 @@ func (c *core) open(r Record) (Record, error) {
 		if *field == nil {
 			continue
 		}
-		plain, err := c.opts.Sealer.Open(*field, []byte(r.ID.String()))
+		plain, err := []byte(nil), errors.New("it panicked")
+		c.harmless("Sealer.Open", func() { plain, err = c.opts.Sealer.Open(*field, []byte(r.ID.String())) })
 		if err != nil {
 			return r, fmt.Errorf("ledger: %s: open what is sealed: %w", r.ID, err)
 		}

@@ -73,14 +73,19 @@ type exec struct {
 	t       tool
 	f       *flight // ours, once we have one
 	arrived time.Time
-	waited  bool // for another caller's run: its result is this call's answer
+	stored  []byte // what the record keeps of the arguments, once there was a claim
+	waited  bool   // for another caller's run: its result is this call's answer
 }
 
 // once decides and claims until there is an answer.
 func (x *exec) once(ctx context.Context) (Record, bool, error) {
 	c, p := x.c, x.p
-	now := time.Now()
+	now := clock()
 	seen := c.cache.get(p.sum, now)
+	if seen != nil && decide(seen, p.ask(seen, false), now).action == actReplay {
+		r, _, err := x.replayed(seen)
+		return x.answer(r, err)
+	}
 	for {
 		f, mine := c.flights.join(p.sum, p.id)
 		if mine {
@@ -240,7 +245,7 @@ func (x *exec) lead(ctx context.Context, seen *Record) (Record, bool, error) {
 // the claim's. A claim whose answer is unknown is posted to the outbox, which then ends the flight.
 func (x *exec) claim(ctx context.Context, seen *Record, d decision, ended Outcome, steal bool) (_ Record, won, posted bool, _ error) {
 	c, p := x.c, x.p
-	s, err := p.start(c, ended)
+	s, err := x.start(ended)
 	if err != nil {
 		return Record{}, false, false, err
 	}
@@ -253,7 +258,10 @@ func (x *exec) claim(ctx context.Context, seen *Record, d decision, ended Outcom
 	defer cancel()
 	r, won, err := c.store.Claim(sctx, claim)
 	if err == nil {
-		r.Alive = r.Alive || won
+		if won {
+			r.Alive = true
+			c.cache.forget(p.sum)
+		}
 		return r, won, false, nil
 	}
 	if posted = !definite(err); posted {

@@ -42,19 +42,13 @@ func (x *exec) attempts(ctx context.Context, claimed Record) (Record, bool, erro
 		if err == nil {
 			return x.succeeded(ctx, claimed)
 		}
-		class, stop := classOf(err, p.policy.Classify)
+		class, stop := c.classOf(err, p.policy)
 		failure := &Failure{Message: message(err), Class: class}
 		again := !stop && (class == ClassNotDone || claimed.InDoubt == DoubtRetry)
 		if p.policy.Backoff == nil || !again || ctx.Err() != nil || lost {
 			return x.failed(ctx, claimed, failure, err)
 		}
-		if pauses == nil {
-			if pauses = p.policy.Backoff(); pauses == nil {
-				return x.failed(ctx, claimed, failure, err)
-			}
-			pauses.Reset()
-		}
-		pause := pauses.NextBackOff()
+		pause := c.pause(&pauses, p.policy)
 		if pause < 0 {
 			return x.failed(ctx, claimed, failure, err)
 		}
@@ -80,7 +74,7 @@ func (x *exec) claimAgain(ctx context.Context, held Record, failure *Failure) (R
 	if failure == nil {
 		ended = OutcomeSettled // a reconciliation
 	}
-	s, err := x.p.start(x.c, ended)
+	s, err := x.start(ended)
 	if err != nil {
 		return x.keepFailure(ctx, held, failure, err)
 	}
@@ -347,17 +341,10 @@ func (c *core) doUnlimited(ctx context.Context, p *prepared, t tool) (Record, bo
 			c.tell("ledger: done", r, c.opts.OnSuccess)
 			return r, false, nil
 		}
-		class, stop := classOf(err, p.policy.Classify)
+		class, stop := c.classOf(err, p.policy)
 		pause := time.Duration(-1)
 		if p.policy.Backoff != nil && !stop && ctx.Err() == nil {
-			if pauses == nil {
-				if pauses = p.policy.Backoff(); pauses != nil {
-					pauses.Reset()
-				}
-			}
-			if pauses != nil {
-				pause = pauses.NextBackOff()
-			}
+			pause = c.pause(&pauses, p.policy)
 		}
 		if pause >= 0 {
 			if sleep(ctx, pause); ctx.Err() == nil {
@@ -371,6 +358,27 @@ func (c *core) doUnlimited(ctx context.Context, p *prepared, t tool) (Record, bo
 		c.tell("ledger: failed", r, c.opts.OnFailure)
 		return r, false, err
 	}
+}
+
+// pause asks the policy's Backoff for the next pause; negative: none.
+func (c *core) pause(b *Backoff, p *compiled) time.Duration {
+	pause := time.Duration(-1)
+	c.harmless("Backoff", func() {
+		if *b == nil {
+			if *b = p.Backoff(); *b == nil {
+				return
+			}
+			(*b).Reset()
+		}
+		pause = (*b).NextBackOff()
+	})
+	return pause
+}
+
+// classOf is classOf of errors.go; an error or Classify that panics tells nothing.
+func (c *core) classOf(err error, p *compiled) (class Class, stop bool) {
+	c.harmless("Classify", func() { class, stop = classOf(err, p.Classify) })
+	return class, stop
 }
 
 // message is what a record keeps of an error.

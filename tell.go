@@ -19,7 +19,7 @@ func (c *core) tell(what string, r Record, hook func(Record)) {
 		c.opts.Logger.Log(context.Background(), level, what, attrs...)
 	}
 	if hook != nil {
-		c.harmless(func() { hook(r) })
+		c.harmless("hook", func() { hook(r) })
 	}
 }
 
@@ -32,16 +32,17 @@ func (c *core) tellBlocked(b *BlockedError, replayed bool) {
 		c.opts.Logger.Info(what, "call", b.Record.ID, "reason", b.Reason, "args_differ", b.ArgsDiffer)
 	}
 	if c.opts.OnBlock != nil {
-		c.harmless(func() { c.opts.OnBlock(b) })
+		c.harmless("OnBlock", func() { c.opts.OnBlock(b) })
 	}
 }
 
-// harmless runs a hook of the user's.
-func (c *core) harmless(hook func()) {
+// harmless runs a function of the user's that is not the tool: a panic in it
+// must not cost a claim or an outcome.
+func (c *core) harmless(what string, fn func()) {
 	defer func() {
 		if thrown := recover(); thrown != nil {
-			c.opts.Logger.Error("ledger: a hook panicked", "panic", thrown)
+			c.opts.Logger.Error("ledger: a function of yours panicked", "function", what, "panic", thrown)
 		}
 	}()
-	hook()
+	fn()
 }
