@@ -42,8 +42,8 @@ func (e *encoder) reset() {
 
 // dynamic encodes a value whose type is known only now. The types that decoded
 // JSON is made of need no plan.
-func (e *encoder) dynamic(x any, n *node) *Error {
-	switch x := x.(type) {
+func (e *encoder) dynamic(value any, n *node) *Error {
+	switch x := value.(type) {
 	case nil:
 		e.out = append(e.out, "null"...)
 		return nil
@@ -66,14 +66,14 @@ func (e *encoder) dynamic(x any, n *node) *Error {
 	case map[string]any:
 		return e.mapAny(x, n)
 	case []any:
-		return e.sliceAny(x, reflect.ValueOf(x).Pointer(), n)
+		return e.sliceAny(x, reflect.ValueOf(value).Pointer(), n) // of x would allocate
 	}
-	t := reflect.TypeOf(x)
+	t := reflect.TypeOf(value)
 	entry := e.hasher.plans.get(t, n)
 	if entry.nestedFault != nil {
 		return entry.nestedFault.copy()
 	}
-	return e.value(entry.plan, reflect.ValueOf(x))
+	return e.value(entry.plan, reflect.ValueOf(value))
 }
 
 // value encodes v, whose type p is for.

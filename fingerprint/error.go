@@ -71,7 +71,7 @@ func segment(name string) string {
 		return `""`
 	}
 	if !utf8.ValidString(short) || strings.ContainsFunc(short, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		short = strconv.QuoteToGraphic(short)
+		return strconv.QuoteToGraphic(short)
 	}
 	return segmentEscapes.Replace(short)
 }

@@ -35,13 +35,6 @@ func (n *node) child(name string) *node {
 	return n.children[name]
 }
 
-func (n *node) childBytes(name []byte) *node {
-	if n == nil {
-		return nil
-	}
-	return n.children[string(name)]
-}
-
 func (n *node) ignored() bool  { return n != nil && n.ignore }
 func (n *node) redacted() bool { return n != nil && n.redact }
 func (n *node) isExact() bool  { return n != nil && n.exact }
