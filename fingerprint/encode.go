@@ -182,11 +182,13 @@ func (e *encoder) time(t time.Time) (fault *Error) {
 
 // appendTime writes the instant, whatever zone it is told in.
 func appendTime(dst []byte, t time.Time) ([]byte, *Error) {
-	t = t.UTC()
-	if year := t.Year(); year < 0 || year > 9999 {
+	start := len(dst)
+	dst = t.UTC().AppendFormat(dst, time.RFC3339Nano)
+	// A year outside 0 to 9999 has a sign, or a fifth digit.
+	if year := dst[start:]; year[0] == '-' || year[4] != '-' {
 		return dst, refuse("is a time outside the years 0 to 9999 of RFC 3339")
 	}
-	return t.AppendFormat(dst, time.RFC3339Nano), nil
+	return dst, nil
 }
 
 func (e *encoder) structure(p *plan, v reflect.Value) *Error {
@@ -209,14 +211,13 @@ func (e *encoder) structure(p *plan, v reflect.Value) *Error {
 		if f.omitEmpty && isEmpty(fv) || f.omitZero != nil && f.omitZero(fv) {
 			continue
 		}
-		mark := len(e.out)
+		m := e.mark()
 		e.out = append(e.out, f.label...)
 		switch {
 		case e.stored && f.redact:
 			e.out = append(e.out, redacted...)
 		case e.stored && f.ignore:
-			if !e.attempt(func() *Error { return e.value(f.plan, fv) }) {
-				e.out = e.out[:mark]
+			if !e.kept(m, e.value(f.plan, fv)) {
 				continue
 			}
 		default:
@@ -237,14 +238,23 @@ func (e *encoder) structure(p *plan, v reflect.Value) *Error {
 	return nil
 }
 
-// attempt encodes an ignored field for storing. Where that fails, it leaves no
-// trace: what does not count must not make a call fail.
-func (e *encoder) attempt(encode func() *Error) bool {
-	out, members, seen, depth, exact := len(e.out), len(e.members), len(e.seen), e.depth, e.exact
-	if fault := encode(); fault == nil && len(e.out) <= e.limit {
+// A mark is where an ignored field begins that is encoded for storing.
+type mark struct {
+	out, members, seen, depth int
+	exact                     bool
+}
+
+func (e *encoder) mark() mark {
+	return mark{len(e.out), len(e.members), len(e.seen), e.depth, e.exact}
+}
+
+// kept reports whether what follows m was encoded. If not it leaves no trace of
+// it: what does not count must not make a call fail.
+func (e *encoder) kept(m mark, fault *Error) bool {
+	if fault == nil && len(e.out) <= e.limit {
 		return true
 	}
-	e.out, e.members, e.seen, e.depth, e.exact = e.out[:out], e.members[:members], e.seen[:seen], depth, exact
+	e.out, e.members, e.seen, e.depth, e.exact = e.out[:m.out], e.members[:m.members], e.seen[:m.seen], m.depth, m.exact
 	return false
 }
 

@@ -57,17 +57,19 @@ func oracle(text string) (value *big.Rat, ok bool) {
 	}
 	abs := new(big.Rat).Abs(value)
 	decimals := maxDecimals
-	ten := big.NewRat(10, 1)
 	if abs.Cmp(big.NewRat(1, 1)) >= 0 {
 		whole := new(big.Int).Quo(abs.Num(), abs.Denom())
 		decimals = min(decimals, maxSignificant-len(whole.String()))
 	} else {
-		for decimals = smallDigits - 1; abs.Cmp(big.NewRat(1, 1)) < 0; decimals++ {
-			abs.Mul(abs, ten)
+		// The least k with |value| × 10^k >= 1, from the number of digits of num and denom.
+		k := max(len(abs.Denom().String())-len(abs.Num().String())-1, 0)
+		for power := pow10(k); new(big.Int).Mul(abs.Num(), power).Cmp(abs.Denom()) < 0; power = pow10(k) {
+			k++
 		}
+		decimals = k + smallDigits - 1
 	}
 	// Round |value| × 10^decimals half up, with the sign put back: half away from zero.
-	scale := new(big.Rat).SetInt(new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(max(decimals, -decimals))), nil))
+	scale := new(big.Rat).SetInt(pow10(max(decimals, -decimals)))
 	if decimals < 0 {
 		scale.Inv(scale)
 	}
@@ -80,6 +82,8 @@ func oracle(text string) (value *big.Rat, ok bool) {
 	}
 	return rounded, true
 }
+
+func pow10(n int) *big.Int { return new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(n)), nil) }
 
 var numberSeeds = []string{
 	"0", "-0", "-0.0e5", "1", "100.0", "1e2", "1e1000000000", "1e-1000000000", "1e999", "1e1000", "9007199254740993",

@@ -33,7 +33,8 @@ func (e *encoder) mapAny(m map[string]any, n *node) *Error {
 		case e.stored && child.redacted():
 			e.out = append(e.out, redacted...)
 		case e.stored && child.ignored():
-			keep = e.attempt(func() *Error { return e.dynamic(x, child) })
+			m := e.mark()
+			keep = e.kept(m, e.dynamic(x, child))
 		case child.ignored():
 			keep = false
 		default:
@@ -99,7 +100,8 @@ func (e *encoder) mapMember(p *plan, v reflect.Value, n *node) (keep bool, fault
 		e.out = append(e.out, redacted...)
 		return true, nil
 	case e.stored && n.ignored():
-		return e.attempt(func() *Error { return e.value(elem, v) }), nil
+		m := e.mark()
+		return e.kept(m, e.value(elem, v)), nil
 	case n.ignored():
 		return false, nil
 	}

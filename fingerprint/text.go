@@ -172,7 +172,8 @@ func (e *encoder) textMember(dec *jsontext.Decoder, n *node) (keep bool, fault *
 		if err != nil {
 			return false, notJSON(dec, err)
 		}
-		return e.attempt(func() *Error { return e.text(raw, n) }), nil
+		m := e.mark()
+		return e.kept(m, e.text(raw, n)), nil
 	case n.ignored():
 		return false, skip()
 	case n.isExact() && !e.exact:
