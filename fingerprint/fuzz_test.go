@@ -241,6 +241,9 @@ func FuzzCanon(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, a, b []byte) {
+		if paths := Diff(a, b, 3); len(paths) > 3 || (len(paths) == 0) != bytes.Equal(a, b) {
+			t.Fatalf("Diff(%q, %q) is %q", a, b, paths)
+		}
 		ca, okA := checkCanon(t, h, a)
 		cb, okB := checkCanon(t, h, b)
 		if !okA || !okB {

@@ -55,7 +55,7 @@ func (e *encoder) float(f float64, bits int) *Error {
 		e.out = strconv.AppendInt(e.out, int64(f), 10)
 		return nil
 	}
-	return e.number(strconv.AppendFloat(e.float64[:0], f, 'e', -1, bits))
+	return e.number(strconv.AppendFloat(e.shortest[:0], f, 'e', -1, bits))
 }
 
 func plainInteger(text []byte) bool {
