@@ -1,0 +1,228 @@
+package demo
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ledger-once/ledger"
+)
+
+func run(t *testing.T, o Options) (*Report, string, error) {
+	t.Helper()
+	t.Setenv("TMPDIR", t.TempDir())
+	if o.Command == nil {
+		o.Command = command(t, WorkerCommand)
+	}
+	var said bytes.Buffer
+	o.Progress = &Printer{W: &said}
+	r, err := Run(t.Context(), &o)
+	left, globErr := filepath.Glob(filepath.Join(os.TempDir(), "ledger-demo-*"))
+	if globErr != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, globErr)
+	}
+	return r, said.String(), err
+}
+
+func TestRun(t *testing.T) {
+	r, said, err := run(t, Options{})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	s := script0(t)
+	want := &Report{
+		OK: true, Calls: s.calls, Workflows: s.workflows(), Workers: 4,
+		// Without: every acting call is done, but for the one refused, the charge
+		// delivered again, and the message that came twice with the same ids; the mail delivered again is sent again.
+		Tools: []Row{
+			{Tool: "charge_card", Intended: 8, Without: 13, With: 8, Replayed: 5, Recovered: 1},
+			{Tool: "create_ticket", Intended: 2, Without: 4, With: 2, Blocked: 2},
+			{Tool: "refund_payment", Intended: 2, Without: 3, With: 2, Replayed: 1, Recovered: 1},
+			{Tool: "send_email", Intended: 8, Without: 13, With: 8, Blocked: 5, Recovered: 2},
+		},
+		Total:   Row{Tool: "total", Intended: 20, Without: 33, With: 20, Blocked: 7, Replayed: 6, Recovered: 4},
+		Reads:   []Row{{Tool: "search_web", Intended: 7, Without: 7, With: 7}},
+		Without: Figures{Delivered: s.calls + 2, Again: 2, Effects: 33, Deduped: 2, Failed: 3},
+		With:    Figures{Delivered: s.calls + 2, Again: 2, Effects: 20, Deduped: 2, Failed: 3},
+	}
+	got := *r
+	if len(got.Without.Killed) != 1 || len(got.With.Killed) != 1 || len(got.Without.Twice) != 13 || len(got.With.Twice)+len(got.With.Missing) != 0 {
+		t.Errorf("got killed %v and %v, twice %q and %q, missing %q",
+			got.Without.Killed, got.With.Killed, got.Without.Twice, got.With.Twice, got.With.Missing)
+	}
+	for _, f := range []*Figures{&got.Without, &got.With} {
+		f.Killed, f.Twice, f.Missing, f.Seconds = nil, nil, nil, 0
+	}
+	stats := got.Stats
+	got.Stats = Stats{}
+	if diff := cmp.Diff(want, &got); diff != "" {
+		t.Errorf("report, want - got +:\n%s", diff)
+	}
+	// What the guard counted must fit what the agents were told.
+	if stats.Actions != 20 || stats.InDoubt != 0 || stats.Failed != 0 || stats.Executed != 20+7 {
+		t.Errorf("the guard's stats: %+v", stats)
+	}
+	for _, phrase := range []string{"is killed mid-call", "takes over charge_card of order-7002", "takes over send_email of order-7002",
+		"asks the service about send_email of order-7002: it was sent", "(504)", "(503)"} {
+		if !strings.Contains(said, phrase) {
+			t.Errorf("%q was not said:\n%s", phrase, said)
+		}
+	}
+}
+
+// The demo must notice a guard that does not guard.
+func TestRunNoticesABrokenGuard(t *testing.T) {
+	r, said, err := run(t, Options{BreakGuard: true})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	if r.OK || r.Total.With != r.Total.Without || len(r.With.Twice) != 13 {
+		t.Errorf("got OK %v, %d done with Ledger, %d without, twice %q", r.OK, r.Total.With, r.Total.Without, r.With.Twice)
+	}
+}
+
+func TestRunKeeps(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new", "dir")
+	r, said, err := run(t, Options{Keep: dir, Workers: 2})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	for name, want := range map[string]int{journalWithout: r.Without.Effects, journalWith: r.With.Effects} {
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		if got := bytes.Count(text, []byte("\n")); err != nil || got != want {
+			t.Errorf("%s: %d lines, %v; want %d", name, got, err, want)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, ledgerFile)); err != nil {
+		t.Error(err)
+	}
+	if _, _, err := run(t, Options{Keep: dir}); !errors.Is(err, ErrKeep) || !strings.Contains(err.Error(), ledgerFile) {
+		t.Errorf("a second time: got error %v, want ErrKeep that names the file", err)
+	}
+}
+
+func TestRunIsBounded(t *testing.T) {
+	_, _, err := run(t, Options{Command: command(t, roleStuck), Timeout: 100 * time.Millisecond})
+	if err == nil || !strings.Contains(err.Error(), "not done after 100ms") {
+		t.Errorf("got error %v", err)
+	}
+}
+
+func TestRunCancelled(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	why := errors.New("enough")
+	p := &Printer{W: writerFunc(func(b []byte) {
+		if bytes.Contains(b, []byte("killed mid-call")) {
+			cancel(why)
+		}
+	})}
+	if _, err := Run(ctx, &Options{Command: command(t, WorkerCommand), Progress: p}); !errors.Is(err, why) {
+		t.Errorf("got error %v, want the cause", err)
+	}
+}
+
+type writerFunc func([]byte)
+
+func (f writerFunc) Write(b []byte) (int, error) { f(b); return len(b), nil }
+
+func TestRunBadWorkers(t *testing.T) {
+	for name, c := range map[string]struct {
+		o    Options
+		want string
+	}{
+		"one":        {Options{Workers: 1}, "use 2 to 64"},
+		"no command": {Options{Command: []string{filepath.Join(t.TempDir(), "none")}}, "start a worker process"},
+		"dying":      {Options{Command: command(t, roleDying)}, "out of coffee"},
+	} {
+		if _, _, err := run(t, c.o); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got error %v, want %q in it", name, err, c.want)
+		}
+	}
+}
+
+func TestRunBadKeep(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := run(t, Options{Keep: file}); !errors.Is(err, ErrKeep) {
+		t.Errorf("got error %v, want ErrKeep", err)
+	}
+}
+
+// In one process, on the memory store and with no fault, the transcript's
+// retries alone: what is one action and what is not.
+func TestTranscriptInOneProcess(t *testing.T) {
+	s := script0(t)
+	world, _ := testService(t, faults{}, nil)
+	c := newClient(world.url, "worker-1", func(event) {})
+	defer c.close()
+	guard, err := ledger.New(ledger.NewMemory(), &ledger.Options{Policies: c.policies()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer guard.Close(context.Background())
+	w := &worksite{client: c, guard: guard}
+	for _, st := range s.steps {
+		for i, o := range w.do(t.Context(), st) {
+			if o == outcomeFailed {
+				t.Errorf("call %d of %s failed", st.Calls[i].N, st.Calls[i].Tool)
+			}
+		}
+	}
+	p := &pass{deeds: world.did()}
+	f := figures(s, p)
+	if len(f.Twice)+len(f.Missing) > 0 || len(p.effects) != len(s.actions) || p.reads != 7 {
+		t.Errorf("twice %q, missing %q, %d effects, %d reads", f.Twice, f.Missing, len(p.effects), p.reads)
+	}
+}
+
+func TestWorkRefusesNonsense(t *testing.T) {
+	for name, in := range map[string]string{"nothing": "", "no JSON": "{", "a step": `{"step":{}}`, "a bad ledger": `{"start":{"ledger":"etcd://h"}}`} {
+		if err := Work(t.Context(), strings.NewReader(in), io.Discard, io.Discard); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+// A worker whose coordinator is gone must end, also in the middle of a call.
+func TestWorkEndsWithItsInput(t *testing.T) {
+	hold := make(chan struct{})
+	world, _ := testService(t, faults{Kill: []int{1}}, func(string) error { <-hold; return nil })
+	defer close(hold)
+	in, feed := io.Pipe()
+	out, say := io.Pipe()
+	done := make(chan error, 1)
+	go func() {
+		err := Work(context.Background(), in, say, io.Discard)
+		_ = say.Close()
+		done <- err
+	}()
+	enc, dec := json.NewEncoder(feed), json.NewDecoder(out)
+	_ = enc.Encode(instruction{Start: &start{Name: "worker-1", Service: world.url}})
+	var m message
+	if err := dec.Decode(&m); err != nil || !m.Ready {
+		t.Fatalf("got %+v, %v; want ready", m, err)
+	}
+	_ = enc.Encode(instruction{Step: &step{Calls: []call{{N: 1, ID: "x", Tool: "send_email", Arguments: "{}"}}}})
+	for len(world.did().effects) == 0 { // the service holds the answer back from now on
+		time.Sleep(time.Millisecond)
+	}
+	_ = feed.Close()
+	m = message{}
+	if err := dec.Decode(&m); err != nil || m.Answer == nil || m.Answer.Outcomes[0] != outcomeFailed {
+		t.Errorf("got %+v, %v; want a failed call", m, err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
