@@ -1,0 +1,99 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"go.uber.org/goleak"
+
+	"github.com/ledger-once/ledger/internal/demo"
+)
+
+// stuckDir names the variable with the directory in which stuck workers leave a file each.
+const stuckDir = "LEDGER_TEST_STUCK_DIR"
+
+func TestMain(m *testing.M) {
+	with := func(adjust func(*demo.Options)) func() {
+		return func() {
+			a := &app{args: os.Args, in: os.Stdin, out: os.Stdout, err: os.Stderr, environ: os.Getenv, adjust: adjust}
+			os.Exit(a.main())
+		}
+	}
+	testscript.Main(leakChecked{m}, map[string]func(){
+		"ledger":        func() { os.Exit(Main(os.Args, os.Stdin, os.Stdout, os.Stderr)) },
+		"ledger-broken": with(func(o *demo.Options) { o.BreakGuard = true }),
+		"ledger-stuck": func() {
+			if len(os.Args) > 1 && os.Args[1] == "stuck" {
+				stuck()
+			}
+			with(func(o *demo.Options) { o.Command[1] = "stuck" })()
+		},
+	})
+}
+
+// stuck is the role of a worker that never begins.
+func stuck() {
+	_ = os.WriteFile(filepath.Join(os.Getenv(stuckDir), fmt.Sprint(os.Getpid())), nil, 0o600)
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	os.Exit(0)
+}
+
+type leakChecked struct{ m *testing.M }
+
+func (l leakChecked) Run() int {
+	code := l.m.Run()
+	if err := goleak.Find(); code == 0 && err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script", RequireExplicitExec: true, RequireUniqueNames: true,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"code": code, "columns": columns},
+	})
+}
+
+// code CODE COMMAND... runs the command and checks its exit code.
+func code(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: code CODE COMMAND...")
+	}
+	got := 0
+	var exit *exec.ExitError
+	if err := ts.Exec(args[1], args[2:]...); errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if fmt.Sprint(got) != args[0] {
+		ts.Fatalf("exit code %d, want %s", got, args[0])
+	}
+}
+
+// columns N FILE... checks that no line is longer.
+func columns(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: columns N FILE...")
+	}
+	most, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	for _, file := range args[1:] {
+		for line := range strings.Lines(ts.ReadFile(file)) {
+			if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > most {
+				ts.Fatalf("%s: %d columns: %q", file, n, line)
+			}
+		}
+	}
+}
