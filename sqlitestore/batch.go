@@ -1,0 +1,346 @@
+package sqlitestore
+
+import (
+	"context"
+	"database/sql/driver"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/ledger-once/ledger"
+)
+
+// written is what a commit wrote, for those who wait in this process.
+type written struct {
+	base, version int64
+	recs          []int64
+}
+
+// write runs the batch in the transaction that begin began, commits it, and
+// fills in the answers.
+//
+// An op is a few statements, each of which does all or nothing, and its first write is the last
+// that can fail for a reason of its own. So there are no savepoints: should a statement fail all the same, the
+// transaction is rolled back and run again without its op.
+func (s *Store) write(batch []*op) *written {
+	for {
+		bad, err := s.apply(batch)
+		switch {
+		case err == nil && !s.writer.dirty:
+			s.undo()
+			return nil
+		case err == nil:
+			return s.commit(batch)
+		}
+		// Nothing is committed yet: whatever happened is undone for certain.
+		err = unavailable(s.place.real, errors.Join(err, s.undo()))
+		if bad == nil || spoils(err) {
+			refuse(batch, err)
+			return nil
+		}
+		bad.err, bad.refused = notWritten(err), true
+		if err := s.again(); err != nil {
+			refuse(batch, err)
+			return nil
+		}
+	}
+}
+
+// again begins another transaction in the same turn.
+func (s *Store) again() error {
+	err := s.ready()
+	if err == nil {
+		err = s.transact(context.Background())
+	}
+	if err != nil {
+		return unavailable(s.place.real, err)
+	}
+	return nil
+}
+
+// refuse gives all who have no answer of their own yet err, after which nothing was written.
+func refuse(batch []*op, err error) {
+	for _, o := range batch {
+		if !o.refused {
+			o.won, o.wrote, o.err = false, false, notWritten(err)
+		}
+	}
+}
+
+// apply runs the batch's statements. It returns the op that failed.
+func (s *Store) apply(batch []*op) (bad *op, err error) {
+	w := s.writer
+	w.version, w.dirty, w.notes, w.recs = w.base, false, w.notes[:0], nil
+	census := s.census()
+	for _, o := range batch {
+		if o.refused {
+			continue
+		}
+		o.won, o.wrote, o.err, o.row = false, false, nil, row{}
+		err := s.inject("exec")
+		if err == nil {
+			err = w.apply(o, &census)
+		}
+		if err != nil {
+			return o, err
+		}
+	}
+	if !w.dirty {
+		return nil, nil
+	}
+	if w.version == w.base { // tallies only
+		w.note(noteVoid, 0)
+	}
+	w.nonce++
+	if _, err := w.mark.exec(w.version, w.nonce, w.notes); err != nil {
+		return nil, err
+	}
+	if w.base>>12 != w.version>>12 {
+		_, err = w.prune.exec(w.version - keepCommits)
+	}
+	return nil, err
+}
+
+// commit commits, or finds out what became of it.
+func (s *Store) commit(batch []*op) *written {
+	w := s.writer
+	done := &written{w.base, w.version, w.recs}
+	err := s.inject("commit")
+	if err == nil {
+		_, err = w.commit.exec()
+		if err == nil {
+			err = s.inject("committed")
+		}
+	}
+	if err == nil {
+		return done
+	}
+	switch happened, sure := s.settle(err); {
+	case happened:
+		s.log.Warn("sqlitestore: COMMIT reported an error, and its writes are there", "database", s.place.real, "error", err)
+		return done
+	case sure:
+		refuse(batch, unavailable(s.place.real, err))
+	default:
+		err = unavailable(s.place.real, fmt.Errorf("COMMIT failed, and whether it wrote is unknown: %w", err))
+		for _, o := range batch {
+			if !o.refused {
+				o.won, o.wrote, o.err = false, false, err // ambiguous: without ErrNotWritten
+			}
+		}
+	}
+	return nil
+}
+
+// settle finds out whether a COMMIT that reported cause happened, while the turn is still held. sure is
+// false where that stays unknown.
+func (s *Store) settle(cause error) (happened, sure bool) {
+	w := s.writer
+	version, nonce := w.version, w.nonce
+	if s.undo(); w.c == nil { // the commit's fate is in the file; a fresh connection reads it
+		if s.place.check() != nil || s.reopen() != nil {
+			return false, false
+		}
+	}
+	if s.inject("settle") != nil {
+		return false, false
+	}
+	var stored int64
+	found, err := w.marker.row(func(v []driver.Value) { stored = v[0].(int64) }, version)
+	switch {
+	case err != nil:
+		return false, false
+	case found:
+		return stored == nonce, true
+	case primary(cause) == sqlite3.SQLITE_FULL:
+		// The commit's last frame did not get into the log whole: no recovery can find it.
+		return false, true
+	}
+	// A commit frame may be in the log and not be counted: the recovery after a crash could bring it back.
+	// Another commit in its place makes sure that it can not.
+	if s.transact(context.Background()) != nil {
+		return false, false
+	}
+	w.nonce++
+	_, err = w.mark.exec(max(version, w.base)+1, w.nonce, []byte{noteVoid, 0})
+	if err == nil {
+		_, err = w.commit.exec()
+	}
+	if err != nil {
+		s.undo()
+		return false, false
+	}
+	return false, true
+}
+
+// apply runs one op. An error is none of the answers but a failure of a statement.
+func (w *writer) apply(o *op, c *census) error {
+	switch o.kind {
+	case opClaim:
+		return w.applyClaim(o, c)
+	case opFinish:
+		return w.applyFinish(o)
+	case opRemove:
+		return w.applyRemove(o)
+	case opDelete:
+		return w.applyDelete(o, c)
+	default:
+		return w.applyTally(o)
+	}
+}
+
+func (w *writer) applyClaim(o *op, c *census) error {
+	if o.seen == 0 { // the usual case: one statement
+		v := w.version + 1
+		n, err := w.insert.exec(v, o.started, o.nonce, c.self, o.key, o.id.Workflow, o.id.Tool, o.id.Fingerprint, o.data)
+		if err != nil {
+			return err
+		}
+		if n == 1 {
+			o.version, o.won, o.wrote = w.note(noteNew, v), true, true
+			return nil
+		}
+	}
+	if err := w.read(o); err != nil {
+		return err
+	}
+	alive, err := c.aliveRow(&o.row)
+	if err != nil {
+		return err
+	}
+	o.row.alive = alive
+	switch {
+	case !o.row.found:
+		return nil
+	case alive && o.row.nonce == o.nonce:
+		o.won = true // sent again
+		return nil
+	case o.row.version != o.seen || alive && !o.steal:
+		return nil
+	}
+	if _, err := w.claim.exec(o.row.rec, w.version+1, o.started, o.nonce, c.self, o.key, o.data); err != nil {
+		return err
+	}
+	o.version, o.won, o.wrote = w.note(noteClaim, o.row.rec), true, true
+	return nil
+}
+
+func (w *writer) applyFinish(o *op) error {
+	n, err := w.finish.exec(o.seen, w.version+1, o.state, o.started, o.data, o.nonce, o.key, o.id.Workflow, o.id.Tool, o.id.Fingerprint)
+	if err != nil {
+		return err
+	}
+	if n == 1 {
+		o.version = w.note(noteFinish, o.seen)
+		return nil
+	}
+	if err := w.read(o); err != nil {
+		return err
+	}
+	switch {
+	case o.holds():
+		if _, err := w.update.exec(o.row.rec, w.version+1, o.state, o.started, o.key, o.data); err != nil {
+			return err
+		}
+		o.version = w.note(noteFinish, o.row.rec)
+	case o.row.found && o.row.state != codeRunning && o.row.nonce == o.nonce && o.row.data == o.data:
+		// sent again
+	default:
+		o.err = ledger.ErrFenced
+	}
+	return nil
+}
+
+func (w *writer) applyRemove(o *op) error {
+	if err := w.read(o); err != nil {
+		return err
+	}
+	switch {
+	case !o.row.found: // what it asks for stands
+		return nil
+	case o.holds():
+		return w.erase(o, noteRemove)
+	}
+	o.err = ledger.ErrFenced
+	return nil
+}
+
+func (w *writer) applyDelete(o *op, c *census) error {
+	if err := w.read(o); err != nil {
+		return err
+	}
+	alive, err := c.aliveRow(&o.row)
+	switch {
+	case err != nil:
+		return err
+	case !o.row.found:
+		o.err = ledger.ErrNotFound
+	case alive:
+		o.err = ledger.ErrRunning
+	case o.row.version != o.seen:
+		o.err = ledger.ErrFenced
+	default:
+		return w.erase(o, noteDelete)
+	}
+	return nil
+}
+
+func (w *writer) applyTally(o *op) error {
+	for _, t := range o.counts {
+		if t.ID.IsCounter() {
+			n, err := w.counter.exec(w.version+1, t.ID.Workflow, t.ID.Tool)
+			if err != nil {
+				return err
+			}
+			if n == 1 {
+				w.note(noteVoid, 0)
+			}
+		}
+		n, err := w.tally.exec(t.ID.Workflow, t.ID.Tool, t.ID.Fingerprint, t.Attempts, t.Executed, t.Blocked)
+		if err != nil {
+			return err
+		}
+		w.dirty = w.dirty || n > 0
+	}
+	return nil
+}
+
+// holds reports whether the op's claim stands running.
+func (o *op) holds() bool {
+	return o.row.found && o.row.state == codeRunning && o.row.version == o.seen && o.row.nonce == o.nonce
+}
+
+func (w *writer) read(o *op) error {
+	o.row = row{}
+	_, err := w.byID.row(o.row.scan, o.id.Workflow, o.id.Tool, o.id.Fingerprint)
+	return err
+}
+
+func (w *writer) erase(o *op, kind byte) error {
+	if _, err := w.remove.exec(o.row.rec); err != nil {
+		return err
+	}
+	if _, err := w.untally.exec(o.row.rec); err != nil {
+		return err
+	}
+	o.version = w.note(kind, o.row.rec)
+	for _, part := range []string{o.id.Workflow, o.id.Tool, o.id.Fingerprint} {
+		w.notes = binary.AppendUvarint(w.notes, uint64(len(part)))
+		w.notes = append(w.notes, part...)
+	}
+	return nil
+}
+
+// note uses the next version for a write, and notes it for watchers.
+func (w *writer) note(kind byte, rec int64) int64 {
+	w.version++
+	w.dirty = true
+	w.notes = append(w.notes, kind)
+	w.notes = binary.AppendUvarint(w.notes, uint64(rec))
+	if kind != noteVoid {
+		w.recs = append(w.recs, rec)
+	}
+	return w.version
+}

@@ -1,0 +1,218 @@
+package sqlitestore
+
+import (
+	"context"
+	"database/sql/driver"
+	"sync"
+	"time"
+
+	"github.com/ledger-once/ledger"
+)
+
+// A hub tells those who wait in this process what was written: at once if it was
+// written here, and by looking every few milliseconds if elsewhere. It looks only while somebody waits.
+type hub struct {
+	mu      sync.Mutex
+	users   int           // who wait
+	version int64         // what they have been told of
+	changed chan struct{} // closed and replaced with every change
+	waiters map[*waiter]struct{}
+	cancel  context.CancelFunc // of the poller; nil while it does not run
+	poller  sync.WaitGroup
+	stopped bool
+}
+
+// A waiter waits for one record.
+type waiter struct {
+	rec   int64
+	owner string // that must live
+	woken chan struct{}
+	once  sync.Once
+}
+
+func (w *waiter) wake() { w.once.Do(func() { close(w.woken) }) }
+
+// deathPause is the time between two looks whether the owners that somebody waits for live: a death moves no data.
+const deathPause = 100 * time.Millisecond
+
+// join counts a user in. When it returns, every later change will be told.
+func (s *Store) join(ctx context.Context) error {
+	h := &s.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.stopped {
+		return ledger.ErrClosed
+	}
+	if h.users == 0 {
+		version, err := s.lastVersion(ctx)
+		if err != nil {
+			return err
+		}
+		h.version, h.changed = version, make(chan struct{})
+		life, cancel := context.WithCancel(context.Background())
+		h.cancel = cancel
+		h.poller.Go(func() { s.poll(life) })
+	}
+	h.users++
+	return nil
+}
+
+func (h *hub) leave() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.users--; h.users == 0 {
+		h.cancel()
+		h.cancel = nil
+	}
+}
+
+// stop ends the poller. Those who wait see the store's closing.
+func (h *hub) stop() {
+	h.mu.Lock()
+	h.stopped = true
+	if h.cancel != nil {
+		h.cancel()
+	}
+	h.mu.Unlock()
+	h.poller.Wait()
+}
+
+// changes returns a channel that the next change closes.
+func (h *hub) changes() <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.changed
+}
+
+// committed tells of a commit of this store.
+func (h *hub) committed(w *written) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.users == 0 {
+		return
+	}
+	if h.version == w.base { // else others wrote before, and the poller tells of it all
+		h.version = w.version
+	}
+	h.tell(w.recs)
+}
+
+// tell wakes those who wait for one of recs, all if recs is nil.
+func (h *hub) tell(recs []int64) {
+	close(h.changed)
+	h.changed = make(chan struct{})
+	if len(h.waiters) == 0 {
+		return
+	}
+	wrote := make(map[int64]bool, len(recs))
+	for _, rec := range recs {
+		wrote[rec] = true
+	}
+	for w := range h.waiters {
+		if recs == nil || wrote[w.rec] {
+			w.wake()
+		}
+	}
+}
+
+func (h *hub) add(w *waiter) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.waiters == nil {
+		h.waiters = map[*waiter]struct{}{}
+	}
+	h.waiters[w] = struct{}{}
+}
+
+func (h *hub) drop(w *waiter) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.waiters, w)
+}
+
+func (s *Store) lastVersion(ctx context.Context) (version int64, err error) {
+	err = s.readers.use(ctx, s, func(r *reader) error {
+		_, err := r.last.row(func(v []driver.Value) { version, _ = v[0].(int64) })
+		return err
+	})
+	return version, err
+}
+
+// poll looks for commits by others, often after a change and ever more seldom without one.
+func (s *Store) poll(ctx context.Context) {
+	pause, looked := s.opts.PollMin, time.Now()
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return
+		}
+		changed, err := s.look(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			// Each of those who wait finds it by itself: wake them to it.
+			s.hub.mu.Lock()
+			s.hub.tell(nil)
+			s.hub.mu.Unlock()
+			pause = s.opts.PollMax
+		case changed:
+			pause = s.opts.PollMin
+		default:
+			pause = min(pause*5/4, s.opts.PollMax)
+		}
+		if time.Since(looked) >= deathPause {
+			looked = time.Now()
+			s.buryDead()
+		}
+		timer.Reset(pause)
+	}
+}
+
+// look tells of the commits since the last one told.
+func (s *Store) look(ctx context.Context) (changed bool, err error) {
+	s.hub.mu.Lock()
+	known := s.hub.version
+	s.hub.mu.Unlock()
+	version, err := s.lastVersion(ctx)
+	if err != nil || version == known {
+		return false, err
+	}
+	notes, upto, gap, err := s.notesSince(ctx, known)
+	if err != nil {
+		return false, err
+	}
+	recs := make([]int64, 0, len(notes))
+	for i := range notes {
+		recs = append(recs, notes[i].rec)
+	}
+	if gap {
+		recs = nil
+	}
+	h := &s.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.version = max(h.version, upto)
+	h.tell(recs)
+	return true, nil
+}
+
+// buryDead wakes those who wait for a record of an owner that died.
+func (s *Store) buryDead() {
+	h := &s.hub
+	h.mu.Lock()
+	waiters := make([]*waiter, 0, len(h.waiters))
+	for w := range h.waiters {
+		waiters = append(waiters, w)
+	}
+	h.mu.Unlock()
+	census := s.census()
+	for _, w := range waiters {
+		if alive, err := census.alive(w.owner); err != nil || !alive { // the waiter finds the error by itself
+			w.wake()
+		}
+	}
+}

@@ -1,0 +1,162 @@
+package sqlitestore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/ledger-once/ledger"
+)
+
+// Open opens the database at path, "ledger.db" if that is empty, and creates it
+// if there is none or the file is empty. Each open store is an owner of its own: Close it in the end.
+//
+// It returns an error that matches [ledger.ErrInvalid] if the file is something
+// else, belongs to another program or to a newer version of this one, has hard
+// links, or is on a network file system; and one that matches
+// [ledger.ErrUnavailable] if it can not be used as it is. The messages say what to do.
+func Open(ctx context.Context, path string, o *Options) (*Store, error) {
+	opts, err := o.withDefaults()
+	if err == nil {
+		var s *Store
+		if s, err = open(ctx, path, opts); err == nil {
+			return s, nil
+		}
+	}
+	return nil, fmt.Errorf("sqlitestore: open %q: %w", path, err)
+}
+
+func newStore(real string, opts Options) *Store {
+	return &Store{
+		opts: opts, log: opts.Logger, place: place{real: real}, readers: newReaders(opts.Readers),
+		closing: make(chan struct{}), abort: make(chan struct{}),
+	}
+}
+
+func open(ctx context.Context, path string, opts Options) (*Store, error) {
+	real, err := locate(path)
+	if err != nil {
+		return nil, err
+	}
+	s := newStore(real, opts)
+	if s.turn, err = openTurn(real + lockSuffix); err != nil {
+		return nil, notWritten(unavailable(real, err))
+	}
+	// The turn is held to the end: nobody else creates, migrates or writes meanwhile.
+	if err := s.turn.take(ctx, nil); err != nil {
+		s.turn.close()
+		return nil, notWritten(err)
+	}
+	if err := s.start(ctx); err != nil {
+		if s.owner != nil {
+			err = errors.Join(err, s.owner.end())
+		}
+		if s.writer != nil {
+			err = errors.Join(err, s.writer.close())
+		}
+		s.turn.give()
+		s.turn.close()
+		if errors.Is(err, ledger.ErrInvalid) {
+			return nil, notWritten(fmt.Errorf("%s: %w", real, err))
+		}
+		return nil, notWritten(unavailable(real, err))
+	}
+	s.turn.give()
+	return s, nil
+}
+
+// locate finds the real path and refuses what can not hold a database.
+func locate(path string) (string, error) {
+	real, err := resolve(path)
+	if err == nil {
+		_, _, err = inspect(real)
+	}
+	switch {
+	case err == nil:
+		return real, nil
+	case errors.Is(err, ledger.ErrInvalid):
+		return "", notWritten(err)
+	case errors.Is(err, fs.ErrNotExist):
+		return "", notWritten(fmt.Errorf("%w: the directory %s does not exist; create it first", ledger.ErrUnavailable, filepath.Dir(path)))
+	}
+	return "", notWritten(unavailable(path, err))
+}
+
+// start opens the database, under the turn.
+func (s *Store) start(ctx context.Context) error {
+	real := s.place.real
+	exists, empty, err := inspect(real)
+	if err == nil && !exists {
+		if empty, err = true, create(real); err == nil {
+			exists = true
+		}
+	} else if err == nil && empty {
+		err = os.Chmod(real, 0o600)
+	}
+	if err != nil {
+		return err
+	}
+	if s.writer, err = s.newWriter(); err != nil {
+		return err
+	}
+	if err := s.patiently(ctx, s.prepare); err != nil {
+		return err
+	}
+	if err := s.writer.prepare(); err != nil {
+		return err
+	}
+	if err := s.place.mark(); err != nil {
+		return err
+	}
+	sweep(real + ownersSuffix)
+	s.owner, s.info, err = newOwner(real + ownersSuffix)
+	if err != nil {
+		s.owner = nil
+	}
+	return err
+}
+
+// prepare makes the file a ledger of the current schema, in WAL mode.
+func (s *Store) prepare() error {
+	c := s.writer.c
+	version, err := schemaOf(c)
+	if err != nil {
+		return err
+	}
+	mode, err := c.text("PRAGMA journal_mode")
+	if err == nil && mode != "wal" {
+		mode, err = c.text("PRAGMA journal_mode = WAL")
+	}
+	if err == nil && mode != "wal" {
+		err = fmt.Errorf("%w: the file can not be switched to WAL mode (it stays in %q); move it to a local file system", ledger.ErrInvalid, mode)
+	}
+	if err != nil {
+		return err
+	}
+	if err := migrate(c, version); err != nil {
+		return err
+	}
+	// Reads the log, so that its files are there to be remembered, and a damaged file is found now.
+	_, err = number(c, "SELECT max(version) FROM commits")
+	return err
+}
+
+// patiently calls fn again while another program holds the database.
+func (s *Store) patiently(ctx context.Context, fn func() error) error {
+	start := time.Now()
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		err := fn()
+		if err == nil || !isBusy(err) || time.Since(start) >= s.opts.BusyTimeout {
+			return err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), err)
+		}
+	}
+}

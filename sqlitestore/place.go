@@ -1,0 +1,157 @@
+package sqlitestore
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/ledger-once/ledger"
+)
+
+// A place is where a database lives: the real path of its file, symbolic links
+// resolved, so that all of its names share one set of locks.
+type place struct {
+	real  string
+	stamp stamp // of the open file
+	wal   stamp // of its write-ahead log
+	shm   stamp
+}
+
+const (
+	lockSuffix   = ".lock"   // whose turn it is to write
+	ownersSuffix = ".owners" // a directory; each live owner holds a lock on its file in it
+)
+
+// resolve finds the real path, also of a file that is still to be created, by
+// way of a dangling link too.
+func resolve(path string) (string, error) {
+	switch {
+	case path == "":
+		path = "ledger.db"
+	case path == ":memory:" || strings.HasPrefix(path, "file:"):
+		return "", fmt.Errorf("%w: %q names no file; give the path of one (for a store in memory use ledger.NewMemory)", ledger.ErrInvalid, path)
+	case strings.ContainsRune(path, 0):
+		return "", fmt.Errorf("%w: the path %q holds a zero byte", ledger.ErrInvalid, path)
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	for range 40 { // as many links as Linux follows
+		target, err := os.Readlink(abs)
+		if err != nil { // no link, or nothing there yet
+			dir, err := filepath.EvalSymlinks(filepath.Dir(abs))
+			if err != nil {
+				return "", err
+			}
+			return filepath.Join(dir, filepath.Base(abs)), nil
+		}
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(filepath.Dir(abs), target)
+		}
+		abs = target
+	}
+	return "", fmt.Errorf("%s: too many symbolic links", path)
+}
+
+// inspect refuses what can be told to be no place for a database. It reports
+// whether the file exists, and whether it is empty.
+func inspect(real string) (exists, empty bool, err error) {
+	if name := networkFSOf(filepath.Dir(real)); name != "" {
+		return false, false, fmt.Errorf("%w: the file is on %s, a network file system, where locks do not tell reliably who is alive; move it to a local disk, or use etcdstore", ledger.ErrInvalid, name)
+	}
+	info, err := os.Lstat(real)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, false, nil
+	case err != nil:
+		return false, false, err
+	case info.IsDir():
+		return false, false, fmt.Errorf("%w: it is a directory; name a file in it, such as %s", ledger.ErrInvalid, filepath.Join(real, "ledger.db"))
+	case !info.Mode().IsRegular():
+		return false, false, fmt.Errorf("%w: it is no regular file (%s); name another file", ledger.ErrInvalid, info.Mode())
+	}
+	st, err := stampOf(real)
+	if err == nil && st.links > 1 {
+		err = errHardLinked
+	}
+	return true, info.Size() == 0, err
+}
+
+var errHardLinked = fmt.Errorf("%w: the file has several hard links, and its other names would not share its locks; remove them, or use a symbolic link", ledger.ErrInvalid)
+
+// create makes the file, empty and for this user only. The caller holds the turn: no
+// store of this process has it open.
+func create(real string) error {
+	f, err := os.OpenFile(real, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	if err = errors.Join(f.Chmod(0o600), f.Close()); err != nil { // whatever the umask took away
+		return err
+	}
+	return syncDir(filepath.Dir(real))
+}
+
+// mark remembers which files are open.
+func (p *place) mark() (err error) {
+	if p.stamp, err = stampOf(p.real); err != nil {
+		return err
+	}
+	if p.wal, err = stampOf(p.real + "-wal"); err != nil {
+		return err
+	}
+	p.shm, err = stampOf(p.real + "-shm")
+	return err
+}
+
+// check returns an error unless the path still names the open database.
+func (p *place) check() error {
+	st, err := stampOf(p.real)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return p.gone("the database was deleted while it was open; put it back, or open the store again to begin a new one, which knows nothing of the calls before")
+	case err != nil:
+		return unavailable(p.real, err)
+	case !st.same(p.stamp):
+		return p.gone("another file was put in the place of the open database; open the store again")
+	case st.size < 512:
+		return p.gone("the database was truncated while it was open; restore a backup")
+	case st.links > 1:
+		return unavailable(p.real, errHardLinked)
+	}
+	return nil
+}
+
+// checkLog is check for the files that every write needs too. SQLite keeps
+// them while a connection is open; without them other processes begin new ones and both lose writes.
+func (p *place) checkLog() error {
+	for _, file := range []struct {
+		suffix string
+		want   stamp
+	}{{"-wal", p.wal}, {"-shm", p.shm}} {
+		if st, err := stampOf(p.real + file.suffix); err != nil || !st.same(file.want) {
+			return p.gone("the database's " + file.suffix + " file was deleted or replaced while it was open; close all stores of this database, then open them again")
+		}
+	}
+	return nil
+}
+
+func (p *place) gone(what string) error {
+	return fmt.Errorf("%w: %s: %s", ledger.ErrUnavailable, p.real, what)
+}
+
+// openPrivate opens a lock file, made for this user only whatever the umask.
+func openPrivate(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return os.OpenFile(path, os.O_RDWR, 0)
+	}
+	if err == nil {
+		err = f.Chmod(0o600)
+	}
+	return f, err
+}

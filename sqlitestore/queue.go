@@ -1,0 +1,221 @@
+package sqlitestore
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ledger-once/ledger"
+)
+
+// Group commit, by leader and follower: the first caller that waits leads. It
+// takes the turn, begins the transaction, and only then takes all who wait by that time into its
+// batch; those who come later wait for the next one, which the first of them leads. So a lone caller
+// waits for nobody and hands nothing to another goroutine.
+
+type opKind uint8
+
+const (
+	opClaim opKind = iota
+	opFinish
+	opRemove // a finish with the zero state
+	opDelete
+	opTally
+)
+
+// An op is one caller's write: what it asks for, and the answer.
+type op struct {
+	kind    opKind
+	steal   bool
+	id      ledger.ID
+	seen    int64 // the version that must stand; of a finish: the fence
+	state   int64
+	started int64
+	nonce   string
+	key     string
+	data    string
+	counts  []ledger.Tally
+
+	won     bool
+	wrote   bool
+	refused bool // its own statement failed: the batch goes on without it
+	version int64
+	row     row
+	err     error
+
+	leads bool        // guarded by queue.mu
+	wake  chan signal // holds one
+}
+
+type signal uint8
+
+const (
+	answered signal = iota
+	lead
+)
+
+func newOp(kind opKind, id ledger.ID) *op { return &op{kind: kind, id: id} }
+
+// A queue holds the ops that no batch has taken yet. Its leader is its first op.
+type queue struct {
+	mu      sync.Mutex
+	ops     []*op
+	leading bool
+	closed  bool
+	idle    chan struct{} // made by drained; closed when nobody leads any more
+}
+
+// push appends o and reports whether it leads.
+func (q *queue) push(o *op) (leads bool, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return false, ledger.ErrClosed
+	}
+	q.ops = append(q.ops, o)
+	if q.leading {
+		o.wake = make(chan signal, 1)
+		return false, nil
+	}
+	q.leading, o.leads = true, true
+	return true, nil
+}
+
+// leave takes o out and reports whether no batch had taken it. If it led, the
+// next one leads.
+func (q *queue) leave(o *op) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	i := slices.Index(q.ops, o)
+	if i < 0 {
+		return false
+	}
+	q.ops = slices.Delete(q.ops, i, i+1)
+	if o.leads {
+		q.appoint()
+	}
+	return true
+}
+
+// take removes at most n ops from the front.
+func (q *queue) take(n int) []*op {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n = min(n, len(q.ops))
+	batch := slices.Clone(q.ops[:n])
+	rest := copy(q.ops, q.ops[n:])
+	clear(q.ops[rest:])
+	q.ops = q.ops[:rest]
+	return batch
+}
+
+// pass ends the caller's lead.
+func (q *queue) pass() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.appoint()
+}
+
+func (q *queue) appoint() {
+	if len(q.ops) > 0 {
+		q.ops[0].leads = true
+		q.ops[0].wake <- lead
+		return
+	}
+	q.leading = false
+	if q.idle != nil {
+		close(q.idle)
+	}
+}
+
+// drained refuses new ops and returns a channel that is closed when the ones
+// before have their answers.
+func (q *queue) drained() <-chan struct{} {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	q.idle = make(chan struct{})
+	if !q.leading {
+		close(q.idle)
+	}
+	return q.idle
+}
+
+// graceAfter is how long a caller whose context ended waits for the answer of a batch
+// that has begun: many times what a commit takes.
+const graceAfter = 2 * time.Second
+
+// submit has o written, or returns an error.
+func (s *Store) submit(ctx context.Context, o *op) error {
+	leads, err := s.queue.push(o)
+	if err != nil {
+		return err
+	}
+	if !leads {
+		if leads, err = s.follow(ctx, o); !leads {
+			return err
+		}
+	}
+	return s.lead(ctx, o)
+}
+
+// follow waits until o is answered or leads.
+func (s *Store) follow(ctx context.Context, o *op) (leads bool, err error) {
+	if ctx.Done() == nil {
+		return <-o.wake == lead, o.err
+	}
+	select {
+	case sig := <-o.wake:
+		return sig == lead, o.err
+	case <-ctx.Done():
+	}
+	if s.queue.leave(o) {
+		return false, notWritten(ctx.Err())
+	}
+	grace := time.NewTimer(graceAfter)
+	defer grace.Stop()
+	select {
+	case <-o.wake:
+		return false, o.err
+	case <-grace.C:
+		// Ambiguous: without ErrNotWritten.
+		return false, fmt.Errorf("%w: %s: the commit takes longer than %v after the end of the context; whether it wrote is unknown: %w", ledger.ErrUnavailable, s.place.real, graceAfter, ctx.Err())
+	}
+}
+
+// lead runs one batch with own in it, and passes the lead on. The context of
+// the leader ends its waiting, never a batch with others in it.
+func (s *Store) lead(ctx context.Context, own *op) error {
+	if err := s.begin(ctx); err != nil {
+		if ctx.Err() != nil && s.queue.leave(own) {
+			return notWritten(ctx.Err())
+		}
+		// The others would meet the same.
+		batch := s.queue.take(s.opts.MaxBatch)
+		for _, o := range batch {
+			o.err = notWritten(err)
+		}
+		s.queue.pass()
+		answer(batch, own)
+		return own.err
+	}
+	batch := s.queue.take(s.opts.MaxBatch)
+	written := s.write(batch)
+	s.turn.give()
+	s.queue.pass() // the next leader begins while these are answered
+	if written != nil {
+		s.hub.committed(written)
+	}
+	answer(batch, own)
+	return own.err
+}
+
+func answer(batch []*op, own *op) {
+	for _, o := range batch {
+		if o != own {
+			o.wake <- answered
+		}
+	}
+}

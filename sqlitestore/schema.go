@@ -1,0 +1,152 @@
+package sqlitestore
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/ledger-once/ledger"
+)
+
+// applicationID marks a ledger in the header of the file: "Ldgr".
+const applicationID = 0x4c646772
+
+// schema is the version that this package reads and writes: the number of migrations.
+var schema = len(migrations)
+
+// migrations[i] brings a database from version i to version i+1. They are only
+// ever appended to. All that are missing run in one transaction.
+var migrations = [...]string{
+	`
+-- rec is the version of the first claim: it grows, so that new records gather at
+-- the table's end, in few pages, whatever their fingerprints.
+CREATE TABLE records (
+	rec         INTEGER PRIMARY KEY,
+	version     INTEGER NOT NULL, -- of the last write; 0 for a counter
+	state       INTEGER NOT NULL, -- see stateCodes
+	started     INTEGER NOT NULL, -- of the last claim, in microseconds since 1970
+	nonce       TEXT NOT NULL,    -- of the last claim
+	owner       TEXT NOT NULL,    -- the session of the last claim
+	key         TEXT NOT NULL,
+	workflow    TEXT NOT NULL,
+	tool        TEXT NOT NULL,
+	fingerprint TEXT NOT NULL,
+	data        TEXT NOT NULL     -- the record as JSON: internal/recordjson
+) STRICT;
+
+-- A finish changes none of its columns: so only the first claim writes to a page that the fingerprint chooses.
+CREATE UNIQUE INDEX records_by_id ON records (workflow, tool, fingerprint);
+
+-- Few records are running, in doubt or failed: their index stays small and in memory.
+CREATE INDEX records_open ON records (state) WHERE state > 1;
+
+CREATE TABLE tallies (
+	rec      INTEGER PRIMARY KEY,
+	attempts INTEGER NOT NULL,
+	executed INTEGER NOT NULL,
+	blocked  INTEGER NOT NULL
+) STRICT;
+
+-- One row a commit. The greatest version is the counter; its row is never removed.
+-- nonce tells whether a commit of unknown outcome happened; notes tell watchers what it wrote.
+CREATE TABLE commits (
+	version INTEGER PRIMARY KEY, -- the last one that the commit used
+	nonce   INTEGER NOT NULL,
+	notes   BLOB NOT NULL
+) STRICT;
+INSERT INTO commits VALUES (0, 0, x'');
+`,
+}
+
+// State codes are stored: only ever append. Those greater than 1 are in records_open.
+const (
+	codeNone      = 0
+	codeSucceeded = 1
+	codeRunning   = 2
+	codeInDoubt   = 3
+	codeFailed    = 4
+)
+
+func codeOf(s ledger.State) (int64, error) {
+	switch s {
+	case ledger.StateNone:
+		return codeNone, nil
+	case ledger.StateSucceeded:
+		return codeSucceeded, nil
+	case ledger.StateRunning:
+		return codeRunning, nil
+	case ledger.StateInDoubt:
+		return codeInDoubt, nil
+	case ledger.StateFailed:
+		return codeFailed, nil
+	}
+	return 0, fmt.Errorf("%w: unknown state %q", ledger.ErrInvalid, s)
+}
+
+// schemaOf returns the version of c's schema; 0 for a database without any
+// table. It refuses what is no ledger, or a newer one.
+func schemaOf(c *conn) (int, error) {
+	app, err := number(c, "PRAGMA application_id")
+	if err != nil {
+		return 0, err
+	}
+	version, err := number(c, "PRAGMA user_version")
+	if err != nil {
+		return 0, err
+	}
+	tables, err := number(c, "SELECT count(*) FROM sqlite_schema")
+	if err != nil {
+		return 0, err
+	}
+	switch {
+	case app == 0 && version == 0 && tables == 0:
+		return 0, nil
+	case app != applicationID:
+		return 0, fmt.Errorf("%w: the file is an SQLite database of another program (application_id %d, user_version %d, %d tables and indexes); name another file", ledger.ErrInvalid, app, version, tables)
+	case version > schema:
+		return 0, fmt.Errorf("%w: the ledger has schema version %d, and this program knows versions up to %d; upgrade this program", ledger.ErrInvalid, version, schema)
+	case version < 1:
+		return 0, fmt.Errorf("%w: the ledger has schema version %d, which never was; restore a backup", ledger.ErrInvalid, version)
+	}
+	return version, nil
+}
+
+func number(c *conn, sql string) (int, error) {
+	text, err := c.text(sql)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(text)
+}
+
+// migrate brings the database to the current schema.
+func migrate(c *conn, from int) error {
+	if from == schema {
+		return nil
+	}
+	if err := c.run("BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	err := func() error {
+		from, err := schemaOf(c) // again: now nobody else can write
+		if err != nil {
+			return err
+		}
+		for _, m := range migrations[from:] {
+			if err := c.run(m); err != nil {
+				return fmt.Errorf("migrate to schema version %d: %w", from+1, err)
+			}
+		}
+		if err := c.run(fmt.Sprintf("PRAGMA application_id = %d", applicationID)); err != nil {
+			return err
+		}
+		if err := c.run(fmt.Sprintf("PRAGMA user_version = %d", schema)); err != nil {
+			return err
+		}
+		return c.run("COMMIT")
+	}()
+	if err != nil {
+		return errors.Join(err, c.run("ROLLBACK"))
+	}
+	return nil
+}

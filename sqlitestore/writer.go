@@ -1,0 +1,216 @@
+package sqlitestore
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql/driver"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/url"
+	"runtime"
+	"time"
+)
+
+// A writer is the connection that writes. Only the leader uses it.
+type writer struct {
+	c     *conn // nil after a failure that left it unusable
+	nonce int64
+
+	begin, commit, rollback, last, marker, mark, prune   *stmt
+	byID, insert, claim, finish, update, remove, untally *stmt
+	counter, tally                                       *stmt
+
+	base    int64 // the version before the batch
+	version int64 // the last one used by the batch
+	dirty   bool
+	notes   []byte
+	recs    []int64 // that the batch wrote or removed
+}
+
+// keepCommits is for how many versions the commits are kept: a watcher that lags by more gets a ChangeSync.
+const keepCommits = 1 << 16
+
+func (s *Store) newWriter() (*writer, error) {
+	var seed [8]byte
+	_, _ = rand.Read(seed[:]) // never fails
+	w := &writer{nonce: int64(binary.LittleEndian.Uint64(seed[:]) >> 1)}
+	return w, w.open(s)
+}
+
+// open connects, and leaves w.c nil if it fails.
+func (w *writer) open(s *Store) error {
+	pragmas := []string{
+		"busy_timeout = 0", // we wait ourselves, with a context
+		"synchronous = FULL",
+		"cache_size = -16000", // KiB
+		"temp_store = MEMORY",
+		"trusted_schema = OFF",
+		fmt.Sprintf("wal_autocheckpoint = %d", s.opts.CheckpointPages),
+	}
+	if runtime.GOOS == "darwin" { // where fsync alone does not reach the disk
+		pragmas = append(pragmas, "fullfsync = ON", "checkpoint_fullfsync = ON")
+	}
+	c, err := openConn(s.place.real, url.Values{"mode": {"rw"}}, pragmas...)
+	if err != nil {
+		return err
+	}
+	w.c = c
+	return nil
+}
+
+func (w *writer) prepare() (err error) {
+	for _, p := range []struct {
+		stmt **stmt
+		sql  string
+	}{
+		{&w.begin, `BEGIN IMMEDIATE`},
+		{&w.commit, `COMMIT`},
+		{&w.rollback, `ROLLBACK`},
+		{&w.last, `SELECT max(version) FROM commits`},
+		{&w.marker, `SELECT nonce FROM commits WHERE version = ?1`},
+		{&w.mark, `INSERT INTO commits (version, nonce, notes) VALUES (?1, ?2, ?3)`},
+		{&w.prune, `DELETE FROM commits WHERE version < ?1`},
+		{&w.byID, selectByID},
+		{&w.insert, `INSERT INTO records (rec, version, state, started, nonce, owner, key, workflow, tool, fingerprint, data)
+			VALUES (?1, ?1, 2, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (workflow, tool, fingerprint) DO NOTHING`},
+		{&w.claim, `UPDATE records SET version = ?2, state = 2, started = ?3, nonce = ?4, owner = ?5, key = ?6, data = ?7 WHERE rec = ?1`},
+		// The finish of a first claim, whose rec is its fence: the unary + keeps to the primary key.
+		{&w.finish, `UPDATE records SET version = ?2, state = ?3, started = ?4, data = ?5
+			WHERE rec = ?1 AND version = ?1 AND state = 2 AND nonce = ?6 AND key = ?7 AND +workflow = ?8 AND +tool = ?9 AND +fingerprint = ?10`},
+		{&w.update, `UPDATE records SET version = ?2, state = ?3, started = ?4, key = ?5, data = ?6 WHERE rec = ?1`},
+		{&w.remove, `DELETE FROM records WHERE rec = ?1`},
+		{&w.untally, `DELETE FROM tallies WHERE rec = ?1`},
+		{&w.counter, `INSERT INTO records (rec, version, state, started, nonce, owner, key, workflow, tool, fingerprint, data)
+			VALUES (?1, 0, 0, 0, '', '', '', ?2, ?3, '', '') ON CONFLICT (workflow, tool, fingerprint) DO NOTHING`},
+		{&w.tally, `INSERT INTO tallies (rec, attempts, executed, blocked)
+			SELECT rec, ?4, ?5, ?6 FROM records WHERE workflow = ?1 AND tool = ?2 AND fingerprint = ?3
+			ON CONFLICT (rec) DO UPDATE SET attempts = attempts + excluded.attempts, executed = executed + excluded.executed, blocked = blocked + excluded.blocked`},
+	} {
+		if *p.stmt, err = w.c.prepare(p.sql); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// close discards the connection, and with it what it has not committed.
+func (w *writer) close() error {
+	if w.c == nil {
+		return nil
+	}
+	err := w.c.close()
+	w.c = nil
+	return err
+}
+
+// begin takes the turn and begins the transaction of a batch. After an error neither is held.
+func (s *Store) begin(ctx context.Context) error {
+	if err := s.turn.take(ctx, s.abort); err != nil {
+		if ctx.Err() != nil || errors.Is(err, errStopped) {
+			return err
+		}
+		return unavailable(s.place.real, err)
+	}
+	err := s.ready()
+	if err == nil {
+		err = s.transact(ctx)
+	}
+	if err != nil {
+		s.turn.give()
+		if errors.Is(err, errStopped) {
+			return err
+		}
+		return unavailable(s.place.real, err)
+	}
+	return nil
+}
+
+// ready checks that the files are the ones that were opened, and the owner's.
+func (s *Store) ready() error {
+	if err := s.place.check(); err != nil {
+		return err
+	}
+	if s.writer.c == nil {
+		if err := s.reopen(); err != nil {
+			return err
+		}
+	}
+	if err := s.place.checkLog(); err != nil {
+		return err
+	}
+	lost, err := s.owner.keep()
+	if lost {
+		s.log.Warn("sqlitestore: the owner file was deleted; for a moment others could take this process for dead, and its running calls over",
+			"database", s.place.real, "owner", s.owner.session, "error", err)
+	}
+	return err
+}
+
+// reopen makes a new writer of the one that failed.
+func (s *Store) reopen() error {
+	err := s.writer.open(s)
+	if err == nil {
+		err = s.writer.prepare()
+	}
+	if err == nil {
+		err = s.place.mark()
+	}
+	if err != nil {
+		return errors.Join(err, s.writer.close())
+	}
+	return nil
+}
+
+// transact begins the transaction, waiting for programs that know no turns.
+func (s *Store) transact(ctx context.Context) error {
+	w := s.writer
+	for pause, waited := time.Millisecond, time.Duration(0); ; pause = min(2*pause, 50*time.Millisecond) {
+		err := s.inject("begin")
+		if err == nil {
+			_, err = w.begin.exec()
+		}
+		if err == nil {
+			break
+		}
+		if !isBusy(err) || waited >= s.opts.BusyTimeout {
+			return err
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+			waited += pause
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		case <-s.abort:
+			timer.Stop()
+			return errStopped
+		}
+	}
+	found, err := w.last.row(func(v []driver.Value) { w.base, _ = v[0].(int64) })
+	if err == nil && !found {
+		err = errors.New("the version counter is missing: the database is no ledger any more")
+	}
+	if err != nil {
+		return errors.Join(err, s.undo())
+	}
+	return nil
+}
+
+// undo ends the transaction. A connection that can not is closed, which undoes it too.
+func (s *Store) undo() error {
+	if _, err := s.writer.rollback.exec(); err != nil {
+		// SQLite may have rolled back by itself; then there is nothing to close for, but no harm either.
+		return s.writer.close()
+	}
+	return nil
+}
+
+// inject is where tests let things fail.
+func (s *Store) inject(point string) error {
+	if s.fault == nil {
+		return nil
+	}
+	return s.fault(point)
+}
