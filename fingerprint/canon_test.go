@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -35,6 +37,20 @@ type (
 		Shared
 		Other struct{ N int } `json:"X"`
 		alsoShared
+	}
+	tagBreaksTie struct {
+		Shared
+		named
+	}
+	left      struct{ Shared }
+	right     struct{ Shared }
+	bothSides struct {
+		left
+		right
+		N int
+	}
+	named struct {
+		Z int `json:"X"`
 	}
 	twice struct {
 		deepShared
@@ -160,7 +176,7 @@ func agreeing() map[string]any {
 		"quoted zero":              quotedFields{}, "quoted zero pointer": &quotedFields{},
 		"quoted":       quotedFields{true, -5, 200, 1e-7, 0.1, `a"<&>` + "\u2028é", "1.50", ptr(3), &name, "red", []int{1}, 5, 36.6, 8},
 		"quoted large": quotedFields{F: 1e21, F2: 1e21, T: 123456789},
-		"conflicting":  conflicting{}, "tagged wins": taggedWins{}, "twice": twice{},
+		"conflicting":  conflicting{}, "tagged wins": taggedWins{}, "tag breaks tie": tagBreaksTie{Shared{1, 2}, named{3}}, "twice": twice{}, "both sides": bothSides{N: 1},
 		"embeds": embedsAll{3, hidden{1, 2}, &Shared{4, 5}, "u", nil}, "embeds nil": embedsAll{},
 		"recursive": recursive{"a", []*recursive{{Name: "b"}, nil}, map[string]*recursive{"c": {Name: "d"}}},
 		"tree list": treeList{{}, {{}}, nil},
@@ -292,6 +308,8 @@ func TestErrors(t *testing.T) {
 	}
 	self := new(pointerLoop)
 	*self = self
+	typed := anyList{0}
+	typed[0] = typed
 	var anyLoop any
 	anyLoop = &anyLoop
 	long := strings.Repeat("x", 20_000)
@@ -324,6 +342,7 @@ func TestErrors(t *testing.T) {
 		"deep text":        {json.RawMessage(strings.Repeat(`{"a":`, 101) + "1" + strings.Repeat("}", 101)), "args" + strings.Repeat(".a", 100), "deeper"},
 		"deep pointers":    {hops, "args", "deeper"},
 		"pointer loop":     {self, "args", "contains itself"},
+		"list loop":        {typed, "args[0]", "contains itself"},
 		"interface loop":   {anyLoop, "args", "contains itself"},
 		"quoted NaN":       {quotedFields{F: math.NaN()}, "args.f", "NaN"},
 		"quoted UTF-8":     {quotedFields{S: "\xff"}, "args.s", "UTF-8"},
@@ -377,6 +396,8 @@ func TestErrors(t *testing.T) {
 
 type pointerLoop *pointerLoop
 
+type anyList []any
+
 // What is exactly at a bound is accepted.
 func TestBounds(t *testing.T) {
 	h := newHasher(t, Rules{MaxBytes: 1000})
@@ -405,6 +426,45 @@ func TestBounds(t *testing.T) {
 	shared := &charge{}
 	if _, _, err := h.Canon(nil, []any{shared, shared, []any{shared}}); err != nil {
 		t.Error(err)
+	}
+}
+
+// Arguments far beyond MaxBytes are refused before they are copied.
+func TestStopsEarly(t *testing.T) {
+	h := newHasher(t, Rules{MaxBytes: 1000})
+	const size = 8 << 20
+	long := strings.Repeat("x", size)
+	quoted := json.RawMessage(`"` + long + `"`)
+	for name, args := range map[string]any{
+		"string": long, "bytes": []byte(long), "text": quoted, "name": map[string]any{long: 1}, "typed name": map[string]int{long: 1},
+		"text name": json.RawMessage(`{"` + long + `":1}`), "text list": json.RawMessage("[" + strings.Repeat("1,", size/2) + "1]"),
+		"list": make([]bool, size), "field": struct{ A string }{long}, "raw": map[string]any{"a": quoted},
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, _, err := h.Canon(nil, args)
+		runtime.ReadMemStats(&after)
+		if err == nil {
+			t.Errorf("%s: not refused", name)
+		}
+		if n := after.TotalAlloc - before.TotalAlloc; n > size/8 {
+			t.Errorf("%s: %d bytes were allocated", name, n)
+		}
+	}
+}
+
+// Scratch space grown by one large call is not kept for good.
+func TestScratchIsGivenBack(t *testing.T) {
+	e := &encoder{hasher: newHasher(t, Rules{})}
+	m := make(map[string]any)
+	for i := range maxScratch + 1 {
+		m[strconv.Itoa(i)] = i
+	}
+	if _, _, err := e.run(nil, m, false); err != nil {
+		t.Fatal(err)
+	}
+	if cap(e.members) > maxScratch || cap(e.scratch) > maxScratch || e.out != nil {
+		t.Errorf("kept %d members and %d bytes", cap(e.members), cap(e.scratch))
 	}
 }
 

@@ -48,6 +48,7 @@ func TestDiff(t *testing.T) {
 		{`{}`, `{"a":1,"b":null}`, 9, []string{"a", "b"}},
 		{`{"items":[{"id":1},{"id":2},{"id":3}]}`, `{"items":[{"id":1},{"id":2},{"id":4}]}`, 9, []string{"items[2].id"}},
 		{`{"items":[1,2]}`, `{"items":[1,2,3]}`, 9, []string{"items"}},
+		{`{"items":[1,2]}`, `{"items":[9,2,3]}`, 9, []string{"items"}},
 		{`{"o":{"a.b":{"c":1}}}`, `{"o":{"a.b":{"c":2}}}`, 9, []string{`o.a\.b.c`}},
 		{`{"o":{}}`, `{"o":[]}`, 9, []string{"o"}},
 		{`{"o":{}}`, `{"o":null}`, 9, []string{"o"}},
