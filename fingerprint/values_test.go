@@ -106,7 +106,7 @@ func goValues() map[string]any {
 		"float 100": 100.0, "int 100": uint8(100), "float32 100": float32(100), "number 1e2": json.Number("1e2"),
 		"int 2^53+1": int64(9007199254740993), "float 2^53": float64(1 << 53), "max uint64": uint64(math.MaxUint64),
 		"float 1e21": 1e21, "big int": must(new(big.Int).SetString("12345678901234567890", 10)),
-		"float 2^60": float64(1 << 60), "int 2^60": 1 << 60, "max float64": math.MaxFloat64,
+		"float 2^60": float64(1 << 60), "int 2^60": int64(1 << 60), "max float64": math.MaxFloat64,
 
 		"0.1+0.2": x + y, "float 99.99": 99.99, "float 12345678901.23": 12345678901.23, "0.1 ten times": sum,
 		"float32 0.1": float32(0.1), "smallest float64": math.SmallestNonzeroFloat64,
