@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-	"unicode/utf8"
 
 	"github.com/ledger-once/ledger"
 )
@@ -81,13 +80,6 @@ type attempt struct {
 // UTF-8, so that people can read them, and {"base64": ...} where they are not.
 type text []byte
 
-func (t text) MarshalJSON() ([]byte, error) {
-	if utf8.Valid(t) {
-		return json.Marshal(string(t))
-	}
-	return json.Marshal(map[string][]byte{"base64": t})
-}
-
 func (t *text) UnmarshalJSON(data []byte) error {
 	if len(data) > 0 && data[0] == '"' {
 		var s string
@@ -103,14 +95,6 @@ func (t *text) UnmarshalJSON(data []byte) error {
 	return err
 }
 
-func toText(b []byte) *text {
-	if b == nil {
-		return nil
-	}
-	t := text(b)
-	return &t
-}
-
 func fromText(t *text) []byte {
 	if t == nil {
 		return nil
@@ -119,30 +103,6 @@ func fromText(t *text) []byte {
 		return []byte{}
 	}
 	return []byte(*t)
-}
-
-// Encode returns the stored form of r without its ID and version and
-// without what is filled in on reading. Times are cut to microseconds.
-func Encode(r *ledger.Record) ([]byte, error) {
-	s := stored{
-		Schema: Schema, Key: r.Key, State: r.State, Fence: r.Fence, Token: r.Token, Nonce: r.Nonce, InDoubt: r.InDoubt,
-		Attempt: r.Attempt, Spent: r.Spent, Starts: r.Starts, Executed: r.Executed, Takeovers: r.Takeovers,
-		Owner: owner(r.Owner), Args: toText(r.Args), ArgsDigest: r.ArgsDigest, Result: toText(r.Result),
-		Omitted: r.ResultOmitted, Error: (*failure)(r.Error), Sealed: r.Sealed,
-		Created: clock(r.Created), Started: clock(r.Started), Finished: clock(r.Finished),
-	}
-	if r.State == ledger.StateRunning {
-		s.Fence = 0
-	}
-	if r.Settled != nil {
-		settled := settlement(*r.Settled)
-		settled.At = clock(settled.At)
-		s.Settled = &settled
-	}
-	for _, a := range r.Log {
-		s.Log = append(s.Log, attempt{a.Fence, owner(a.Owner), clock(a.Started), clock(a.Ended), a.Outcome})
-	}
-	return json.Marshal(&s)
 }
 
 // Decode is the inverse of Encode. It sets ID and Version, and the Fence of a

@@ -1,0 +1,182 @@
+package recordjson
+
+import (
+	"encoding/json"
+	"math/rand/v2"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ledger-once/ledger"
+)
+
+// marshal is Encode by encoding/json.
+func marshal(r *ledger.Record) ([]byte, error) {
+	s := stored{
+		Schema: Schema, Key: r.Key, State: r.State, Fence: r.Fence, Token: r.Token, Nonce: r.Nonce, InDoubt: r.InDoubt,
+		Attempt: r.Attempt, Spent: r.Spent, Starts: r.Starts, Executed: r.Executed, Takeovers: r.Takeovers,
+		Owner: owner(r.Owner), Args: toText(r.Args), ArgsDigest: r.ArgsDigest, Result: toText(r.Result),
+		Omitted: r.ResultOmitted, Error: (*failure)(r.Error), Sealed: r.Sealed,
+		Created: clock(r.Created), Started: clock(r.Started), Finished: clock(r.Finished),
+	}
+	if r.State == ledger.StateRunning {
+		s.Fence = 0
+	}
+	if r.Settled != nil {
+		settled := settlement(*r.Settled)
+		settled.At = clock(settled.At)
+		s.Settled = &settled
+	}
+	for _, a := range r.Log {
+		s.Log = append(s.Log, attempt{a.Fence, owner(a.Owner), clock(a.Started), clock(a.Ended), a.Outcome})
+	}
+	return json.Marshal(&s)
+}
+
+func (t text) MarshalJSON() ([]byte, error) {
+	if utf8.Valid(t) {
+		return json.Marshal(string(t))
+	}
+	return json.Marshal(map[string][]byte{"base64": t})
+}
+
+func toText(b []byte) *text {
+	if b == nil {
+		return nil
+	}
+	t := text(b)
+	return &t
+}
+
+// TestEncode compares Encode with what encoding/json writes for the stored struct.
+func TestEncode(t *testing.T) {
+	seed := time.Now().UnixNano()
+	t.Logf("seed %d", seed)
+	rnd := rand.New(rand.NewPCG(uint64(seed), 0))
+	for range 5000 {
+		r := randomRecord(rnd)
+		want, err := marshal(&r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := Encode(&r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(want), string(got)); diff != "" {
+			t.Fatalf("seed %d (-want +got):\n%s", seed, diff)
+		}
+	}
+}
+
+func TestEncodeRefuses(t *testing.T) {
+	r := ledger.Record{State: ledger.StateRunning, Created: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}
+	if _, err := Encode(&r); err == nil {
+		t.Error("got no error for a year beyond RFC 3339")
+	}
+}
+
+func FuzzString(f *testing.F) {
+	f.Add("plain", "\x00\b\f\n\r\t\x1f\x7f<>&\"\\\u2028\u2029\xff\xe2\x80\U0001F600é")
+	f.Fuzz(func(t *testing.T, a, b string) {
+		for _, s := range []string{a, b, a + b} {
+			want, err := json.Marshal(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := appendString(nil, s); string(got) != string(want) {
+				t.Errorf("got %s, want %s", got, want)
+			}
+			if got := appendString(nil, []byte(s)); string(got) != string(want) {
+				t.Errorf("bytes: got %s, want %s", got, want)
+			}
+		}
+	})
+}
+
+func randomRecord(rnd *rand.Rand) ledger.Record {
+	maybe := func() bool { return rnd.IntN(2) == 0 }
+	str := func() string {
+		if maybe() {
+			return ""
+		}
+		alphabet := []rune("abc 019{}\"\\/<>&\x00\n\t\u2028\u2029é\U0001F600\x7f")
+		s := make([]rune, rnd.IntN(20))
+		for i := range s {
+			s[i] = alphabet[rnd.IntN(len(alphabet))]
+		}
+		out := string(s)
+		if rnd.IntN(8) == 0 {
+			out += "\xff\xe2\x80"
+		}
+		return out
+	}
+	raw := func() []byte {
+		if maybe() {
+			return nil
+		}
+		return []byte(str())
+	}
+	at := func() time.Time {
+		if maybe() {
+			return time.Time{}
+		}
+		return time.Unix(rnd.Int64N(4e9), rnd.Int64N(1e9)).In(time.FixedZone("", rnd.IntN(7200)))
+	}
+	own := func() ledger.Owner {
+		if maybe() {
+			return ledger.Owner{}
+		}
+		return ledger.Owner{Session: str(), Host: str(), PID: rnd.IntN(3), Caller: str()}
+	}
+	states := []ledger.State{ledger.StateNone, ledger.StateRunning, ledger.StateSucceeded, ledger.StateFailed, ledger.StateInDoubt}
+	r := ledger.Record{
+		Key: str(), State: states[rnd.IntN(len(states))], Version: 9, Fence: ledger.Version(rnd.IntN(3)), Token: str(), Nonce: str(),
+		InDoubt: ledger.DoubtPolicy(rnd.IntN(3)), Attempt: rnd.IntN(3), Spent: rnd.IntN(2), Starts: rnd.Int64N(3), Executed: rnd.Int64N(2), Takeovers: rnd.IntN(2),
+		Owner: own(), Args: raw(), ArgsDigest: str(), Result: raw(), ResultOmitted: maybe(), Sealed: maybe(),
+		Created: at(), Started: at(), Finished: at(),
+	}
+	if maybe() {
+		r.Error = &ledger.Failure{Message: str(), Class: ledger.Class(rnd.IntN(3))}
+	}
+	if maybe() {
+		r.Settled = &ledger.Settlement{How: str(), By: str(), Reason: str(), At: at()}
+	}
+	for range rnd.IntN(4) {
+		r.Log = append(r.Log, ledger.Attempt{Fence: ledger.Version(rnd.IntN(9)), Owner: own(), Started: at(), Ended: at(), Outcome: ledger.Outcome(str())})
+	}
+	return r
+}
+
+func BenchmarkEncode(b *testing.B) {
+	r := records()["full"]
+	b.Run("by hand", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := Encode(&r); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("encoding/json", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := marshal(&r); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+func BenchmarkDecode(b *testing.B) {
+	r := records()["full"]
+	data, err := Encode(&r)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := Decode(r.ID, r.Version, data); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
