@@ -15,7 +15,6 @@ type reader struct {
 	get                      *stmt
 	last, since, have, byRec *stmt
 	inside                   bool // a snapshot
-	frozen                   bool // opened as a file that nobody changes; see readonly.go
 }
 
 // readers is a pool: a slot is a connection, or nil for one that is not open.

@@ -1,0 +1,168 @@
+package sqlitestore
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/ledger-once/ledger"
+	"github.com/ledger-once/ledger/internal/recordjson"
+)
+
+// TestRatios compares the store with what a user would write by hand on the same
+// driver, file layout and durability: one transaction for each claim and finish.
+//
+//	go test ./sqlitestore -run TestRatios -v
+//
+// It measures, and never fails for being slow.
+func TestRatios(t *testing.T) {
+	calls, rounds := 200, 2
+	if !testing.Short() {
+		calls, rounds = 2000, 5
+	}
+	var best struct{ bare1, store1, bare128, store128 time.Duration }
+	least := func(d *time.Duration, got time.Duration) {
+		if *d == 0 || got < *d {
+			*d = got
+		}
+	}
+	for range rounds { // alternating, so that a noisy neighbour meets both
+		least(&best.bare1, perCall(t, newBare(t), 1, calls))
+		least(&best.store1, perCall(t, newPlain(t), 1, calls))
+		least(&best.bare128, perCall(t, newBare(t), 128, 2*calls))
+		least(&best.store128, perCall(t, newPlain(t), 128, 10*calls))
+	}
+	t.Logf("  1 caller:  bare %v a call, store %v: %.2f times", best.bare1, best.store1, float64(best.store1)/float64(best.bare1))
+	t.Logf("128 callers: bare %v a call, store %v: %.1f times the calls per second", best.bare128, best.store128, float64(best.bare128)/float64(best.store128))
+}
+
+// A caller claims and finishes.
+type caller interface {
+	call(ctx context.Context, id ledger.ID) error
+}
+
+func perCall(t *testing.T, c caller, callers, calls int) time.Duration {
+	var wg sync.WaitGroup
+	start := time.Now()
+	for range callers {
+		wg.Go(func() {
+			for range max(calls/callers, 1) {
+				if err := c.call(t.Context(), randomID()); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return time.Since(start) / time.Duration(max(calls/callers, 1)*callers)
+}
+
+func randomID() ledger.ID {
+	return ledger.ID{Workflow: "order-42", Tool: "charge_card", Fingerprint: fmt.Sprintf("%016x%016x", rand.Uint64(), rand.Uint64())}
+}
+
+func sampleClaim(id ledger.ID) ledger.Claim {
+	now := time.Now()
+	return ledger.Claim{Next: ledger.Record{
+		ID: id, State: ledger.StateRunning, Token: uuid.NewString(), Nonce: uuid.NewString(), Attempt: 1, Starts: 1,
+		Owner: ledger.Owner{Caller: "agent-A"}, Args: []byte(`{"amount":4200,"currency":"eur","customer":"cus_9s6XKzkNRiz8i3"}`),
+		ArgsDigest: "9f86d081884c7d659a2feaa0c55ad015", Created: now, Started: now,
+	}}
+}
+
+func sampleDone(r ledger.Record) ledger.Record {
+	r.State, r.Finished = ledger.StateSucceeded, time.Now()
+	r.Executed, r.Spent = 1, 1
+	r.Result = []byte(`{"id":"ch_3MmlLrLkdIwHu7ix0snN0B15","status":"succeeded"}`)
+	return r
+}
+
+type plain struct{ s *Store }
+
+func newPlain(t *testing.T) plain { return plain{openTest(t, filepath.Join(t.TempDir(), "ledger.db"))} }
+
+func (p plain) call(ctx context.Context, id ledger.ID) error {
+	r, won, err := p.s.Claim(ctx, sampleClaim(id))
+	if err == nil && !won {
+		err = fmt.Errorf("not won")
+	}
+	if err == nil {
+		err = p.s.Finish(ctx, sampleDone(r))
+	}
+	return err
+}
+
+// bare is the baseline: prepared statements on one connection behind a mutex.
+type bare struct {
+	mu sync.Mutex
+	w  *writer
+	v  int64
+}
+
+func newBare(t *testing.T) *bare {
+	s := openTest(t, filepath.Join(t.TempDir(), "bare.db"))
+	return &bare{w: s.writer}
+}
+
+func (b *bare) tx(fn func() error) error {
+	if _, err := b.w.begin.exec(); err != nil {
+		return err
+	}
+	if err := fn(); err != nil {
+		return err
+	}
+	_, err := b.w.commit.exec()
+	return err
+}
+
+func (b *bare) call(_ context.Context, id ledger.ID) error {
+	c := sampleClaim(id)
+	data, err := recordjson.Encode(&c.Next)
+	if err != nil {
+		return err
+	}
+	var v int64
+	b.mu.Lock()
+	err = b.tx(func() error {
+		b.v++
+		v = b.v
+		_, err := b.w.insert.exec(v, micros(c.Next.Started), c.Next.Nonce, "", "", id.Workflow, id.Tool, id.Fingerprint, text(data))
+		return err
+	})
+	b.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	done := sampleDone(c.Next)
+	if data, err = recordjson.Encode(&done); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.tx(func() error {
+		b.v++
+		_, err := b.w.finish.exec(v, b.v, int64(codeSucceeded), micros(done.Started), text(data), done.Nonce, "", id.Workflow, id.Tool, id.Fingerprint)
+		return err
+	})
+}
+
+func openTest(t testing.TB, path string) *Store {
+	t.Helper()
+	s, err := Open(context.Background(), path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
