@@ -31,16 +31,24 @@ var scheme = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]+):(.*)$`)
 // never contain credentials. A store that implements io.Closer must be closed
 // after the guard that uses it.
 func Open(ctx context.Context, url string) (ledger.Store, error) {
-	path, err := parse(url)
+	store, err := open(ctx, url)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
+	}
+	return store, nil
+}
+
+func open(ctx context.Context, url string) (ledger.Store, error) {
+	path, err := parse(url)
+	if err != nil {
+		return nil, err
 	}
 	if path == "" {
 		return ledger.NewMemory(), nil
 	}
 	store, err := sqlitestore.Open(ctx, path, nil)
 	if err != nil {
-		return nil, fmt.Errorf("connect: %w", err)
+		return nil, err // not store: it is a nil pointer in an interface
 	}
 	return store, nil
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"go.uber.org/goleak"
 
@@ -221,12 +222,12 @@ func TestFromEnvRefuses(t *testing.T) {
 		name, value string
 		want        string
 	}{
-		{EnvQuiet, "yes", `LEDGER_QUIET: invalid: "yes" is neither 0 nor 1`},
+		{EnvQuiet, "yes", `connect: LEDGER_QUIET: invalid: "yes" is neither 0 nor 1`},
 		{EnvWorkflow, strings.Repeat("x", 257), "LEDGER_WORKFLOW: "},
 		{EnvWorkflow, "\xff", "LEDGER_WORKFLOW: "},
-		{EnvStore, "etcd://u:s3cret@h", "LEDGER_STORE: connect: invalid: etcd: is not available in this version"},
+		{EnvStore, "etcd://u:s3cret@h", "connect: LEDGER_STORE: invalid: etcd: is not available in this version"},
 		{EnvStore, "redis://u:s3cret@h", "LEDGER_STORE: "},
-		{EnvDB, "etcd://u:s3cret@h", "LEDGER_DB: invalid: it is the path of a file; a URL belongs in LEDGER_STORE"},
+		{EnvDB, "etcd://u:s3cret@h", "connect: LEDGER_DB: invalid: it is the path of a file; a URL belongs in LEDGER_STORE"},
 		{EnvDB, "memory:", "a URL belongs in LEDGER_STORE"},
 		{EnvDB, filepath.Join("no", "such", "dir", "x.db"), "LEDGER_DB: "},
 	} {
@@ -270,4 +271,45 @@ func TestFromEnvWith(t *testing.T) {
 	if _, _, err := FromEnvWith(t.Context(), &ledger.Options{MaxResult: -1}); !errors.Is(err, ledger.ErrInvalid) {
 		t.Errorf("bad options: got error %v, want ErrInvalid", err)
 	}
+}
+
+type closer struct{ closed int }
+
+func (c *closer) Close() error { c.closed++; return nil }
+
+func TestCloseBoth(t *testing.T) {
+	g, err := ledger.New(ledger.NewMemory(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := &closer{}
+	closeGuard := closeBoth(g, store)
+	for range 2 {
+		if err := closeGuard(t.Context()); err != nil || store.closed != 1 {
+			t.Errorf("got %v, closed %d times; want nil, once", err, store.closed)
+		}
+	}
+}
+
+// A store that is closed under a running tool would give its claim away.
+func TestCloseBothLeavesTheStoreToARunningTool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, err := ledger.New(ledger.NewMemory(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		release := make(chan struct{})
+		go ledger.Do(context.Background(), g, ledger.Call{Tool: "stubborn"}, func(context.Context) (int, error) {
+			<-release
+			return 0, nil
+		})
+		synctest.Wait()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		store := &closer{}
+		if err := closeBoth(g, store)(ctx); !errors.Is(err, ledger.ErrRunning) || store.closed != 0 {
+			t.Errorf("got %v, closed %d times; want ErrRunning, never", err, store.closed)
+		}
+		close(release)
+	})
 }

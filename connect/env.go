@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/ledger-once/ledger"
 )
@@ -29,6 +30,10 @@ const (
 //		return err
 //	}
 //	defer closeGuard(context.Background())
+//
+// closeGuard may be called again; it then returns what it returned at first. Where a
+// tool does not return even after its context was cancelled, it returns an error matching
+// [ledger.ErrRunning] and leaves the store open: the claim must outlive the tool.
 //
 // It logs to standard error at level Info unless LEDGER_QUIET is 1. It returns
 // an error that names the variable, if one has a value that can not be used.
@@ -70,7 +75,7 @@ func fromEnv(ctx context.Context, o *ledger.Options, env func(string) string) (*
 
 	store, err := storeFromEnv(ctx, env)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("connect: %w", err)
 	}
 	closer, _ := store.(io.Closer)
 	guard, err := ledger.New(store, &opts)
@@ -80,33 +85,40 @@ func fromEnv(ctx context.Context, o *ledger.Options, env func(string) string) (*
 		}
 		return nil, nil, err
 	}
-	return guard, func(ctx context.Context) error {
-		err := guard.Close(ctx)
-		if closer != nil {
-			err = errors.Join(err, closer.Close())
-		}
+	return guard, closeBoth(guard, closer), nil
+}
+
+// closeBoth returns the function that closes guard, then store, once.
+func closeBoth(guard *ledger.Guard, store io.Closer) func(context.Context) error {
+	var once sync.Once
+	var err error
+	return func(ctx context.Context) error {
+		once.Do(func() {
+			err = guard.Close(ctx)
+			// The claim of a tool that does not return must outlive it, or another
+			// worker takes the call over; so its store stays open until the process ends.
+			if store != nil && !errors.Is(err, ledger.ErrRunning) {
+				err = errors.Join(err, store.Close())
+			}
+		})
 		return err
-	}, nil
+	}
 }
 
 func storeFromEnv(ctx context.Context, env func(string) string) (ledger.Store, error) {
-	if url := env(EnvStore); url != "" {
-		store, err := Open(ctx, url)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", EnvStore, err)
+	name, url := EnvStore, env(EnvStore)
+	if url == "" {
+		name, url = EnvDB, env(EnvDB)
+		if url == "" {
+			url = "ledger.db"
 		}
-		return store, nil
+		if strings.Contains(url, "://") || strings.EqualFold(url, "memory:") {
+			return nil, fmt.Errorf("%s: %w", name, invalid("it is the path of a file; a URL belongs in %s", EnvStore))
+		}
 	}
-	path := env(EnvDB)
-	if path == "" {
-		path = "ledger.db"
-	}
-	if strings.Contains(path, "://") || strings.EqualFold(path, "memory:") {
-		return nil, fmt.Errorf("connect: %s: %w", EnvDB, invalid("it is the path of a file; a URL belongs in %s", EnvStore))
-	}
-	store, err := Open(ctx, path)
+	store, err := open(ctx, url)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", EnvDB, err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return store, nil
 }

@@ -28,7 +28,7 @@ func (a *app) demoCommand() *cobra.Command {
 		Long: "The tool calls of an agent's transcript run against a payment and mail service on the\n" +
 			"loopback interface, in four worker processes of which one is killed mid-call; first\n" +
 			"without Ledger, then with it. The service counts what it really did.\n\n" +
-			"It needs no network, no service and no file, and takes a few seconds. The exit code is\n" +
+			"It needs no network, no service and no file, and takes about a second. The exit code is\n" +
 			"1 if with Ledger any action happened twice or not at all.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -95,9 +95,9 @@ func Run(ctx context.Context, o *Options) (*Report, error) {
 
 	p := opts.Progress
 	p.Title("Ledger demo")
-	p.Text("A transcript of an agent: %d tool calls for %d orders. It means %d actions; the rest are searches, and retries: keys reordered, 99.99 spelled 99.9900000001, ids issued anew, calls made twice at once, a run started twice.",
+	p.Text("An agent's transcript: %d tool calls for %d orders, meaning %d actions. The rest are searches and retries: keys reordered, 99.99 spelled 99.9900000001, new ids, calls made twice at once, a run started twice.",
 		s.calls, s.workflows(), len(s.actions))
-	p.Text("%d worker processes; a payment and mail service on loopback, which kills one of them after the effect and before the answer.", opts.Workers)
+	p.Text("%d worker processes. The payment and mail service, on loopback, kills one of them after the effect and before the answer.", opts.Workers)
 
 	r := &Report{Calls: s.calls, Workflows: s.workflows(), Workers: opts.Workers, Kept: opts.Keep}
 	p.Title("1. Without Ledger")
@@ -243,8 +243,8 @@ type narrator struct {
 }
 
 func (n narrator) lost(w *worker, s step) {
-	n.Bad("%s (pid %d) is killed mid-call: %s of %s happened, and nobody was told", w.name, w.cmd.Process.Pid, toolsOf(s), s.Workflow)
-	n.Note("the queue delivers these %d calls again", len(s.Calls))
+	n.Bad("%s (pid %d) is killed mid-call, after %s of %s happened", w.name, w.cmd.Process.Pid, toolsOf(s), s.Workflow)
+	n.Note("the queue delivers its %d calls again", len(s.Calls))
 }
 
 func (n narrator) event(w *worker, e event) {
@@ -254,21 +254,21 @@ func (n narrator) event(w *worker, e event) {
 	subject := e.Tool + " of " + e.Workflow
 	switch {
 	case e.Kind == eventTakeover:
-		n.Good("%s takes over %s from the dead worker", w.name, subject)
+		n.Good("%s takes over %s: its worker is dead", w.name, subject)
 	case e.Kind == eventRefused:
-		n.Note("%s is refused %s (503): certainly not done", w.name, subject)
+		n.Note("%s gets 503 for %s: certainly not done", w.name, subject)
 	case e.Kind == eventTimeout:
-		n.Bad("%s gets a timeout (504) for %s: it can not know that it happened", w.name, subject)
+		n.Bad("%s gets 504 for %s, though it happened", w.name, subject)
 	case e.Kind == eventDeduped:
-		n.Good("%s sends %s with the same idempotency key: not done again", w.name, subject)
+		n.Good("%s resends %s, same key: not done again", w.name, subject)
 	case e.Kind == eventAsked && e.Happened:
-		n.Good("%s asks the service about %s: it was sent, so not again", w.name, subject)
+		n.Good("%s asks about %s: it was sent, so not again", w.name, subject)
 	case e.Kind == eventAsked:
-		n.Good("%s asks the service about %s: it was not sent", w.name, subject)
+		n.Good("%s asks about %s: it was not sent", w.name, subject)
 	}
 }
 
 func (n narrator) end(p *pass) {
-	n.Note("%d calls, %d of them delivered again, in %v: %d actions done where %d were meant",
+	n.Note("%d calls, %d delivered again, in %v: %d actions done where %d were meant",
 		n.script.calls, p.again, p.took.Round(time.Millisecond), len(p.effects), len(n.script.actions))
 }

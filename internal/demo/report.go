@@ -223,7 +223,7 @@ func (r *Report) Print(p *Printer) {
 	if r.Kept != "" {
 		p.Text("Kept: %s (the ledger is %s; the service's journals are beside it)", r.Kept, ledgerFile)
 	}
-	p.Text("Again: go run ./cmd/ledger demo   (--json for the figures, --keep DIR for the files)")
+	p.Text("Again: go run ./cmd/ledger demo (--json: figures; --keep DIR: files)")
 }
 
 func (r *Report) reads() string {
