@@ -94,6 +94,7 @@ func forcedElsewhere(t *testing.T, warm, same bool) {
 	if warm {
 		_, err := ledger.Do(t.Context(), g, ledger.Call{Tool: "warm"}, n.run)
 		wantErr(t, err)
+		synctest.Wait() // its watch of what others do has begun
 	}
 	n = &counter{}
 	entered, ended := make(chan struct{}), make(chan error)
