@@ -127,6 +127,11 @@ func (s *Store) prepare() error {
 	if err != nil {
 		return err
 	}
+	if 0 < version && version < schema {
+		if err := s.alone(); err != nil {
+			return err
+		}
+	}
 	mode, err := c.text("PRAGMA journal_mode")
 	if err == nil && mode != "wal" {
 		mode, err = c.text("PRAGMA journal_mode = WAL")
@@ -142,6 +147,23 @@ func (s *Store) prepare() error {
 	}
 	// Reads the log, so that its files are there to be remembered, and a damaged file is found now.
 	_, err = number(c, "SELECT max(version) FROM commits")
+	return err
+}
+
+// alone returns an error if another owner lives: it could not use what a migration makes of the database.
+func (s *Store) alone() error {
+	dir := s.place.real + ownersSuffix
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, e := range entries {
+		alive, perr := probe(filepath.Join(dir, e.Name()))
+		if alive && perr == nil {
+			perr = fmt.Errorf("%w: the ledger has to be migrated to schema version %d, and programs of an older version use it; end them first", ledger.ErrUnavailable, schema)
+		}
+		err = errors.Join(err, perr)
+	}
 	return err
 }
 

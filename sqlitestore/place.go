@@ -74,12 +74,18 @@ func inspect(real string) (exists, empty bool, err error) {
 	case !info.Mode().IsRegular():
 		return false, false, fmt.Errorf("%w: it is no regular file (%s); name another file", ledger.ErrInvalid, info.Mode())
 	}
+	if info.Size() > 0 && info.Size() < minBytes {
+		return false, false, fmt.Errorf("%w: the file is no SQLite database; name another file", ledger.ErrInvalid)
+	}
 	st, err := stampOf(real)
 	if err == nil && st.links > 1 {
 		err = errHardLinked
 	}
 	return true, info.Size() == 0, err
 }
+
+// minBytes is SQLite's smallest page; a database has one at least.
+const minBytes = 512
 
 var errHardLinked = fmt.Errorf("%w: the file has several hard links, and its other names would not share its locks; remove them, or use a symbolic link", ledger.ErrInvalid)
 
@@ -118,7 +124,7 @@ func (p *place) check() error {
 		return unavailable(p.real, err)
 	case !st.same(p.stamp):
 		return p.gone("another file was put in the place of the open database; open the store again")
-	case st.size < 512:
+	case st.size < minBytes:
 		return p.gone("the database was truncated while it was open; restore a backup")
 	case st.links > 1:
 		return unavailable(p.real, errHardLinked)

@@ -84,7 +84,15 @@ func (s *Store) newReader(mode url.Values) (*reader, error) {
 		return nil, err
 	}
 	r := &reader{c: c}
-	if err := r.prepare(); err != nil {
+	version, err := schemaOf(c)
+	switch {
+	case err != nil:
+	case version != schema:
+		err = fmt.Errorf("%w: the ledger has schema version %d, and this program reads version %d; open it for writing once, which migrates it", ledger.ErrInvalid, version, schema)
+	default:
+		err = r.prepare()
+	}
+	if err != nil {
 		return nil, errors.Join(err, c.close())
 	}
 	return r, nil

