@@ -24,7 +24,7 @@ import (
 func TestRatios(t *testing.T) {
 	calls, rounds := 200, 2
 	if !testing.Short() {
-		calls, rounds = 2000, 5
+		calls, rounds = 500, 3
 	}
 	var best struct{ bare1, store1, bare128, store128 time.Duration }
 	least := func(d *time.Duration, got time.Duration) {
