@@ -37,7 +37,7 @@ type core struct {
 	closed  atomic.Bool   // written under mu
 	active  int           // calls past the closed check
 	idle    chan struct{} // closed when active falls to 0 after closing
-	watches bool          // the watch of notices was started
+	watches atomic.Bool   // the watch of notices was started; written under mu
 }
 
 func newCore(store Store, opts Options) (*core, error) {
@@ -67,6 +67,7 @@ func newCore(store Store, opts Options) (*core, error) {
 	c.flights.init()
 	c.cache.init(c.opts.CacheSize)
 	c.tallies.c, c.outbox.c, c.footgun.c = c, c, c
+	c.tallies.writing = make(chan struct{}, 1)
 	return c, nil
 }
 

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"github.com/ledger-once/ledger/fingerprint"
 )
 
 // maxRounds bounds how often a call decides anew because the record changed
@@ -260,6 +262,7 @@ func (x *exec) claim(ctx context.Context, seen *Record, d decision, ended Outcom
 	if err == nil {
 		if won {
 			r.Alive = true
+			c.watch()
 			c.cache.forget(p.sum)
 		}
 		return r, won, false, nil
@@ -341,16 +344,22 @@ func (x *exec) replayed(r *Record) (*Record, bool, error) {
 	return r, true, nil
 }
 
-// remember keeps a finished record, and follows what others do to it.
-func (c *core) remember(sum sumOf, r *Record, mark uint64) {
-	if c.watcher != nil {
-		c.mu.Lock()
-		if !c.watches {
-			c.watches = c.goBackground(c.watchNotices)
-		}
-		c.mu.Unlock()
-	}
+// remember keeps a finished record.
+func (c *core) remember(sum fingerprint.Sum, r *Record, mark uint64) {
+	c.watch()
 	c.cache.add(sum, r, mark)
+}
+
+// watch follows what others do to records that are remembered or running here.
+func (c *core) watch() {
+	if c.watcher == nil || c.watches.Load() {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.watches.Load() {
+		c.watches.Store(c.goBackground(c.watchNotices))
+	}
 }
 
 // force claims whatever stands, and runs.

@@ -145,6 +145,19 @@ func (t *flights) running(id ID) *flight {
 	return nil
 }
 
+// underway lists the calls whose tools run here.
+func (t *flights) underway() []ID {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var ids []ID
+	for _, f := range t.all {
+		if f.cancel != nil {
+			ids = append(ids, f.id)
+		}
+	}
+	return ids
+}
+
 // owns reports whether nonce is that of a claim of f. While another try is
 // being claimed, the record may still show the claim before.
 func (t *flights) owns(f *flight, nonce string) bool {
@@ -234,6 +247,9 @@ func (c *core) watchNotices() {
 			case change.Kind == ChangeSync:
 				retry.Reset()
 				c.cache.sync(true)
+				for _, id := range c.flights.underway() {
+					c.checkFence(Change{ID: id})
+				}
 			default:
 				c.cache.noticed(change.ID)
 				c.checkFence(change)

@@ -30,7 +30,7 @@ type letter struct {
 	done   Record                                         // to be finished; without claim
 	then   func(claimed Record) (done Record, keeps bool) // what ends the claim, if it turns out to be ours
 	keeps  bool                                           // done is an outcome, worth telling of
-	turn   sync.Mutex                                     // one sender at a time
+	turn   chan struct{}                                  // holds one token while it is being sent
 	ended  bool
 }
 
@@ -53,6 +53,7 @@ func (o *outbox) post(l *letter) {
 		o.letters = make(map[*flight]*letter)
 		o.more = make(chan struct{}, 1)
 	}
+	l.turn = make(chan struct{}, 1)
 	o.letters[l.flight] = l
 	if !o.posting {
 		o.posting = o.c.goBackground(o.run)
@@ -106,8 +107,12 @@ func (o *outbox) sendAll(ctx context.Context) {
 }
 
 func (o *outbox) send(ctx context.Context, l *letter) {
-	l.turn.Lock()
-	defer l.turn.Unlock()
+	select {
+	case l.turn <- struct{}{}:
+		defer func() { <-l.turn }()
+	case <-ctx.Done():
+		return
+	}
 	if l.ended || ctx.Err() != nil {
 		return
 	}
@@ -126,11 +131,7 @@ func (o *outbox) send(ctx context.Context, l *letter) {
 		l.claim = nil
 	}
 	mark := o.c.cache.mark()
-	err := o.c.store.Finish(ctx, l.done)
-	if errors.Is(err, ErrInvalid) && (l.done.Result != nil || l.done.Args != nil) { // too large for this store
-		l.done = withoutBytes(l.done)
-		err = o.c.store.Finish(ctx, l.done)
-	}
+	err := o.c.finish(ctx, &l.done)
 	switch {
 	case err == nil && l.keeps:
 		o.c.remember(l.flight.sum, &l.done, mark)
@@ -189,10 +190,17 @@ func (o *outbox) drain(ctx context.Context) error {
 	return fmt.Errorf("%w: %d in all, among them %v; they will be found in doubt", ErrUnrecorded, len(o.letters), lost)
 }
 
-func withoutBytes(r Record) Record {
-	r.Args = nil
-	if r.Result != nil {
-		r.Result, r.ResultOmitted = nil, true
+// finish sends an outcome; one that the store refuses, as too large, again
+// without its arguments and result: better so than not at all.
+func (c *core) finish(ctx context.Context, done *Record) error {
+	err := c.store.Finish(ctx, *done)
+	if !errors.Is(err, ErrInvalid) || done.Result == nil && done.Args == nil {
+		return err
 	}
-	return r
+	c.opts.Logger.Warn("ledger: an outcome is recorded without arguments and result: the store refuses them", "call", done.ID, "error", err)
+	done.Args = nil
+	if done.Result != nil {
+		done.Result, done.ResultOmitted = nil, true
+	}
+	return c.store.Finish(ctx, *done)
 }

@@ -7,11 +7,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"time"
-
-	"github.com/ledger-once/ledger/fingerprint"
 )
-
-type sumOf = fingerprint.Sum
 
 // run holds the claim. It runs the tool, with further tries where the policy
 // has a Backoff, records the outcome, and ends the flight: now, or when the
@@ -234,7 +230,7 @@ func (x *exec) record(ctx context.Context, done Record) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.opts.StoreTimeout)
 	defer cancel()
 	mark := c.cache.mark()
-	err := c.store.Finish(ctx, done)
+	err := c.finish(ctx, &done)
 	switch {
 	case err == nil:
 		c.remember(x.p.sum, &done, mark)

@@ -17,9 +17,9 @@ type tallies struct {
 	mu sync.Mutex
 
 	counts  map[ID]*Tally
-	timer   bool       // a flush is due
-	dropped bool       // counts were dropped, and it was said
-	writing sync.Mutex // one flush at a time
+	timer   bool          // a flush is due
+	dropped bool          // counts were dropped, and it was said
+	writing chan struct{} // holds one token while a flush is under way
 }
 
 func (t *tallies) add(n Tally) {
@@ -75,8 +75,12 @@ func (t *tallies) flushLater() {
 // flush writes what has gathered. Counts whose write has an unknown result are
 // sent again: they may then be counted twice, never lost.
 func (t *tallies) flush(ctx context.Context) error {
-	t.writing.Lock()
-	defer t.writing.Unlock()
+	select {
+	case t.writing <- struct{}{}:
+		defer func() { <-t.writing }()
+	case <-ctx.Done():
+		return fmt.Errorf("write counts: %w", context.Cause(ctx))
+	}
 	t.mu.Lock()
 	batch := make([]Tally, 0, len(t.counts))
 	for _, n := range t.counts {
