@@ -116,3 +116,24 @@ func TestListFails(t *testing.T) {
 		wantErr(t, err, ledger.ErrUnavailable)
 	}
 }
+
+// A flush that hangs in the store keeps nobody longer than StoreTimeout or the caller's context allows.
+func TestStoreTimeoutTally(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newScripted(ledger.NewMemory())
+		g := newGuard(t, store, &ledger.Options{StoreTimeout: 5 * time.Second, Default: ledger.Policy{Unlimited: true}})
+		store.always("tally", hang)
+		_, err := ledger.Do(t.Context(), g, ledger.Call{Tool: "search"}, (&counter{}).run)
+		wantErr(t, err)
+		time.Sleep(1500 * time.Millisecond) // the flush of every second is on its way
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		start := time.Now()
+		_, err = g.Stats(ctx, ledger.Filter{})
+		wantErr(t, err, context.DeadlineExceeded)
+		if waited := time.Since(start); waited != time.Second {
+			t.Errorf("waited %v, want 1s", waited)
+		}
+		store.always("tally", nil)
+	})
+}
