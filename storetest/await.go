@@ -88,8 +88,12 @@ func awaitCases() []testCase {
 			const tries = 1000
 			for range tries { // it may return early, but not all the time
 				ctx, cancel := context.WithTimeout(e.ctx, 5*time.Millisecond)
+				begun := time.Now()
 				err := w.Await(ctx, r.ID, r.Version)
 				cancel()
+				if late := time.Since(begun); late > e.opts.Patience {
+					e.Fatalf("await with a deadline of 5 ms returned after %v", late)
+				}
 				if errors.Is(err, context.DeadlineExceeded) {
 					return
 				}

@@ -48,7 +48,7 @@
 // # What it proves, and what not
 //
 // A suite can only find faults. That this one does find them is tested: its own
-// tests break a correct store in more than thirty ways, one promise each, and demand that
+// tests break a correct store in some hundred ways, one promise each, and demand that
 // a fitting case fails.
 //
 // It covers the text of [ledger.Store], [ledger.Watcher], [ledger.Leaser] and

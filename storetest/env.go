@@ -27,13 +27,14 @@ type env struct {
 	open Opener
 	opts Options
 	dir  string
+	test string // the test that called Run, for worker processes to run
 }
 
-func newEnv(t testing.TB, open Opener, opts Options) *env {
+func newEnv(t testing.TB, test string, open Opener, opts Options) *env {
 	// Far beyond what any case takes: it turns a hanging store into a failing one.
 	ctx, cancel := context.WithTimeout(t.Context(), 4*opts.Patience)
 	t.Cleanup(cancel)
-	return &env{TB: t, ctx: ctx, open: open, opts: opts, dir: t.TempDir()}
+	return &env{TB: t, ctx: ctx, open: open, opts: opts, dir: t.TempDir(), test: test}
 }
 
 // owner opens another owner on the case's store.

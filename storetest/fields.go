@@ -114,29 +114,29 @@ func fieldCases() []testCase {
 				time.Date(2026, 3, 4, 5, 6, 7, 123456789, zone), time.Unix(0, 1000), time.Now().In(zone),
 				time.Date(1969, 12, 31, 23, 59, 59, 999999999, time.UTC), time.Date(9999, 12, 31, 23, 59, 59, 999999999, time.UTC),
 			} {
-				c := claimOf(id(fmt.Sprint(i)), 0)
-				c.Next.Created, c.Next.Started = at, at
-				done := ended(e.claim(s, c), ledger.StateFailed)
-				done.Created, done.Started, done.Finished = at, at, at
-				done.Log = []ledger.Attempt{{Started: at, Ended: at}}
-				done.Settled = &ledger.Settlement{At: at}
-				got := e.finish(s, done)
-				for what, g := range map[string]time.Time{
-					"Created": got.Created, "Started": got.Started, "Finished": got.Finished,
-					"Log.Started": got.Log[0].Started, "Log.Ended": got.Log[0].Ended, "Settled.At": got.Settled.At,
-				} {
-					if want := at.UTC().Truncate(time.Microsecond); !g.Equal(want) || g.Location() != time.UTC {
-						e.Errorf("%s is %v, want %v", what, g, want)
-					}
+				c, full := claimOf(id(fmt.Sprint(i)), 0), filled(e, 1)
+				full.ID, full.State, full.Nonce = c.Next.ID, c.Next.State, c.Next.Nonce
+				eachTime(reflect.ValueOf(&full).Elem(), "Record", func(_ string, v reflect.Value) { v.Set(reflect.ValueOf(at)) })
+				c.Next = full
+				full.Fence, full.State = e.claim(s, c).Fence, ledger.StateFailed
+				for _, got := range []ledger.Record{e.get(s, full.ID), e.finish(s, full)} {
+					eachTime(reflect.ValueOf(&got).Elem(), "Record", func(path string, v reflect.Value) {
+						g, want := v.Interface().(time.Time), at.UTC().Truncate(time.Microsecond)
+						if !g.Equal(want) || g.Location() != time.UTC {
+							e.Errorf("%s is %v, want %v", path, g, want)
+						}
+					})
 				}
 			}
 		}},
 		{"zero times stay zero", func(e *env) {
 			s := e.owner()
 			r := e.finishedAs(s, id("a"), ledger.Record{Nonce: "n", Log: []ledger.Attempt{{}}, Settled: &ledger.Settlement{}}, ledger.StateSucceeded)
-			if !r.Created.IsZero() || !r.Started.IsZero() || !r.Finished.IsZero() || !r.Log[0].Started.IsZero() || !r.Log[0].Ended.IsZero() || !r.Settled.At.IsZero() {
-				e.Errorf("a zero time came back as another: %+v", r)
-			}
+			eachTime(reflect.ValueOf(&r).Elem(), "Record", func(path string, v reflect.Value) {
+				if !v.IsZero() {
+					e.Errorf("%s was zero, and came back as %v", path, v)
+				}
+			})
 		}},
 		{"the stored bytes are the store's own", func(e *env) {
 			s := e.owner()
@@ -223,5 +223,23 @@ func fill(e *env, v reflect.Value, path string, n *int) {
 		}
 	default:
 		e.Fatalf("the suite does not know how to fill %s, a %s: teach fill", path, v.Type())
+	}
+}
+
+// eachTime visits the times in v, by reflection as fill does.
+func eachTime(v reflect.Value, path string, visit func(path string, v reflect.Value)) {
+	switch {
+	case v.Type() == reflectTime:
+		visit(path, v)
+	case v.Kind() == reflect.Struct:
+		for i := range v.NumField() {
+			eachTime(v.Field(i), path+"."+v.Type().Field(i).Name, visit)
+		}
+	case v.Kind() == reflect.Slice:
+		for i := range v.Len() {
+			eachTime(v.Index(i), path, visit)
+		}
+	case v.Kind() == reflect.Pointer && !v.IsNil():
+		eachTime(v.Elem(), path, visit)
 	}
 }

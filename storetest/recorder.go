@@ -99,3 +99,10 @@ func (r *recorder) Skipped() bool {
 	defer r.mu.Unlock()
 	return r.skipped
 }
+
+// text is what was logged so far; what a case left running may still add to it.
+func (r *recorder) text() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.log
+}

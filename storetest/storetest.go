@@ -60,6 +60,7 @@ func RunWith(t *testing.T, open Opener, o *Options) {
 
 func run(t *testing.T, open Opener, opts Options, groups []group) {
 	t.Helper()
+	test := t.Name()
 	ignore := []goleak.Option{goleak.IgnoreCurrent()}
 	for _, f := range opts.Leaks {
 		ignore = append(ignore, goleak.IgnoreAnyFunction(f))
@@ -70,7 +71,7 @@ func run(t *testing.T, open Opener, opts Options, groups []group) {
 				t.Skip("the store lives in one process only")
 			}
 			for _, c := range g.cases {
-				t.Run(c.name, func(t *testing.T) { c.test(newEnv(t, open, opts)) })
+				t.Run(c.name, func(t *testing.T) { c.test(newEnv(t, test, open, opts)) })
 			}
 		})
 	}

@@ -163,10 +163,8 @@ type process struct {
 // process starts a worker on the case's store, and returns once it is ready.
 func (e *env) process() *process {
 	e.Helper()
-	name := e.Name()
-	name = name[:strings.Index(name, "/"+processGroup+"/")] // that of the test which called Run
 	var patterns []string
-	for part := range strings.SplitSeq(name, "/") {
+	for part := range strings.SplitSeq(e.test, "/") {
 		patterns = append(patterns, "^"+regexp.QuoteMeta(part)+"$")
 	}
 	p := &process{e: e, cmd: exec.Command(os.Args[0], "-test.run="+strings.Join(patterns, "/")), replies: make(chan reply)}
