@@ -27,6 +27,18 @@ type written struct {
 func (s *Store) write(batch []*op) *written {
 	for {
 		bad, err := s.apply(batch)
+		if s.writer.guessed && (s.writer.stale || err != nil && !spoils(err)) {
+			s.writer.others = guessAgain // others wrote since: begin anew, and read the counter
+			err := s.undo()
+			if err == nil {
+				err = s.again()
+			}
+			if err != nil {
+				refuse(batch, unavailable(s.place.real, err))
+				return nil
+			}
+			continue
+		}
 		switch {
 		case err == nil && !s.writer.dirty:
 			s.undo()
@@ -72,7 +84,7 @@ func refuse(batch []*op, err error) {
 // apply runs the batch's statements. It returns the op that failed.
 func (s *Store) apply(batch []*op) (bad *op, err error) {
 	w := s.writer
-	w.version, w.dirty, w.notes, w.recs = w.base, false, w.notes[:0], nil
+	w.version, w.dirty, w.stale, w.notes, w.recs = w.base, false, false, w.notes[:0], nil
 	census := s.census()
 	for _, o := range batch {
 		if o.refused {
@@ -94,8 +106,13 @@ func (s *Store) apply(batch []*op) (bad *op, err error) {
 		w.note(noteVoid, 0)
 	}
 	w.nonce++
-	if _, err := w.mark.exec(w.version, w.nonce, w.notes); err != nil {
+	n, err := w.mark.exec(w.version, w.nonce, w.notes, w.base)
+	if err != nil {
 		return nil, err
+	}
+	if n == 0 {
+		w.stale = true
+		return nil, nil
 	}
 	if w.base>>12 != w.version>>12 {
 		_, err = w.prune.exec(w.version - keepCommits)
@@ -115,8 +132,10 @@ func (s *Store) commit(batch []*op) *written {
 		}
 	}
 	if err == nil {
+		w.base = w.version
 		return done
 	}
+	w.others = guessAgain
 	switch happened, sure := s.settle(err); {
 	case happened:
 		s.log.Warn("sqlitestore: COMMIT reported an error, and its writes are there", "database", s.place.real, "error", err)
@@ -164,7 +183,7 @@ func (s *Store) settle(cause error) (happened, sure bool) {
 		return false, false
 	}
 	w.nonce++
-	_, err = w.mark.exec(max(version, w.base)+1, w.nonce, []byte{noteVoid, 0})
+	_, err = w.mark.exec(max(version, w.base)+1, w.nonce, []byte{noteVoid, 0}, w.base)
 	if err == nil {
 		_, err = w.commit.exec()
 	}

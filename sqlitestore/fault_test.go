@@ -291,3 +291,45 @@ func TestForeignLock(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestGuessedVersion lets another store write where the version counter was guessed.
+func TestGuessedVersion(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	a, b := openTest(t, path), openTest(t, path)
+	var last ledger.Version
+	claim := func(s *Store) ledger.Record {
+		t.Helper()
+		r, won, err := s.Claim(t.Context(), sampleClaim(randomID()))
+		if err != nil || !won || r.Version <= last {
+			t.Fatalf("got version %d, won %v, %v; want a win with a version above %d", r.Version, won, err, last)
+		}
+		last = r.Version
+		return r
+	}
+	for range 3 {
+		for range 3 * guessAgain {
+			claim(a)
+		}
+		if a.writer.others != 0 {
+			t.Fatalf("got others %d; want the counter guessed by now", a.writer.others)
+		}
+		claim(b)
+		claim(a) // the guess is wrong, and the first version it would use is taken
+		r := claim(b)
+		for range 3 * guessAgain {
+			claim(a)
+		}
+		if err := b.Delete(t.Context(), r.ID, r.Version); !errors.Is(err, ledger.ErrRunning) {
+			t.Fatal(err)
+		}
+		if err := b.Finish(t.Context(), sampleDone(r)); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Tally(t.Context(), []ledger.Tally{{ID: r.ID, Blocked: 1}}); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := b.Get(t.Context(), r.ID); err != nil || got.Blocked != 1 {
+			t.Errorf("got %d blocked, %v; want 1", got.Blocked, err)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
+	"os"
 
 	"github.com/ledger-once/ledger"
 )
@@ -65,7 +66,7 @@ func (s *Store) readOnly(c *reader, fn func(*reader) error) (*reader, error) {
 	for try := 0; ; try++ {
 		_, err := stampOf(s.place.real + "-wal")
 		frozen := errors.Is(err, fs.ErrNotExist)
-		before, err := stampOf(s.place.real)
+		before, err := os.Stat(s.place.real)
 		if err != nil {
 			return nil, err
 		}
@@ -87,9 +88,13 @@ func (s *Store) readOnly(c *reader, fn func(*reader) error) (*reader, error) {
 			err = errors.Join(err, r.c.close())
 		}
 		_, logErr := stampOf(s.place.real + "-wal")
-		after, statErr := stampOf(s.place.real)
-		if errors.Is(logErr, fs.ErrNotExist) && statErr == nil && after.unchanged(before) || try == 10 {
+		after, statErr := os.Stat(s.place.real)
+		if errors.Is(logErr, fs.ErrNotExist) && statErr == nil && unchanged(before, after) || try == 10 {
 			return nil, err
 		}
 	}
+}
+
+func unchanged(a, b os.FileInfo) bool {
+	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }

@@ -11,11 +11,6 @@ type stamp struct {
 
 func (s stamp) same(other stamp) bool { return os.SameFile(s.info, other.info) }
 
-// unchanged reports whether nothing was written to the file since other.
-func (s stamp) unchanged(other stamp) bool {
-	return s.same(other) && s.size == other.size && s.info.ModTime().Equal(other.info.ModTime())
-}
-
 func stampOf(path string) (stamp, error) {
 	info, err := os.Stat(path)
 	if err != nil {

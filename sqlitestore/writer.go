@@ -22,14 +22,21 @@ type writer struct {
 	counter, tally                                       *stmt
 
 	base    int64 // the version before the batch
+	guessed bool  // base is the last one that this store saw; mark finds out whether it still is
+	others  int   // guess no more before so many batches: other stores write too
 	version int64 // the last one used by the batch
 	dirty   bool
+	stale   bool // the guess was wrong
 	notes   []byte
 	recs    []int64 // that the batch wrote or removed
 }
 
 // keepCommits is for how many versions the commits are kept: a watcher that lags by more gets a ChangeSync.
 const keepCommits = 1 << 16
+
+// guessAgain is after how many batches in a row without a write of others the version
+// counter is guessed instead of read.
+const guessAgain = 8
 
 func (s *Store) newWriter() (*writer, error) {
 	var seed [8]byte
@@ -69,7 +76,7 @@ func (w *writer) prepare() (err error) {
 		{&w.rollback, `ROLLBACK`},
 		{&w.last, `SELECT max(version) FROM commits`},
 		{&w.marker, `SELECT nonce FROM commits WHERE version = ?1`},
-		{&w.mark, `INSERT INTO commits (version, nonce, notes) VALUES (?1, ?2, ?3)`},
+		{&w.mark, `INSERT INTO commits (version, nonce, notes) SELECT ?1, ?2, ?3 WHERE (SELECT max(version) FROM commits) = ?4`},
 		{&w.prune, `DELETE FROM commits WHERE version < ?1`},
 		{&w.byID, selectByID},
 		{&w.insert, `INSERT INTO records (rec, version, state, started, nonce, owner, key, workflow, tool, fingerprint, data)
@@ -188,12 +195,29 @@ func (s *Store) transact(ctx context.Context) error {
 			return errStopped
 		}
 	}
+	if w.others == 0 && w.base > 0 {
+		w.guessed = true
+		return nil
+	}
+	return s.readBase()
+}
+
+// readBase reads the version counter, in the transaction.
+func (s *Store) readBase() error {
+	w := s.writer
+	before := w.base
+	w.guessed = false
 	found, err := w.last.row(func(v []driver.Value) { w.base, _ = v[0].(int64) })
 	if err == nil && !found {
 		err = errors.New("the version counter is missing: the database is no ledger any more")
 	}
 	if err != nil {
 		return errors.Join(err, s.undo())
+	}
+	if w.base != before {
+		w.others = guessAgain
+	} else if w.others > 0 {
+		w.others--
 	}
 	return nil
 }
