@@ -106,7 +106,8 @@ func (p plain) call(ctx context.Context, id ledger.ID) error {
 	return err
 }
 
-// bare is the baseline: prepared statements on one connection behind a mutex.
+// bare is the baseline: prepared statements on one connection behind a mutex, with SQLite's
+// defaults but for WAL and synchronous=FULL.
 type bare struct {
 	mu sync.Mutex
 	w  *writer
@@ -114,8 +115,17 @@ type bare struct {
 }
 
 func newBare(t *testing.T) *bare {
-	s := openTest(t, filepath.Join(t.TempDir(), "bare.db"))
-	return &bare{w: s.writer}
+	s := openTest(t, filepath.Join(t.TempDir(), "bare.db")) // makes the tables
+	c, err := openConn(s.Path(), nil, "synchronous = FULL")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.close() })
+	w := &writer{c: c}
+	if err := w.prepare(); err != nil {
+		t.Fatal(err)
+	}
+	return &bare{w: w}
 }
 
 func (b *bare) tx(fn func() error) error {
