@@ -9,6 +9,7 @@ const (
 	workflowKey
 	callerKey
 	claimKey
+	frameKey
 )
 
 // WithKey gives the next guarded call made with the context its key. Do takes
@@ -60,7 +61,24 @@ func Token(ctx context.Context) string {
 // toolContext hands the claim to the tool and takes the key out.
 type toolContext struct {
 	context.Context
-	claim *ClaimInfo
+	claim *ClaimInfo // nil in an Unlimited tool
+	frame *frame     // nil: as outside
+}
+
+// A frame is a guarded call that runs, and the one that it was made in.
+type frame struct {
+	id    ID
+	outer *frame
+}
+
+// within reports whether the call with the ID runs around ctx.
+func within(ctx context.Context, id ID) bool {
+	for f, _ := ctx.Value(frameKey).(*frame); f != nil; f = f.outer {
+		if f.id == id {
+			return true
+		}
+	}
+	return false
 }
 
 func (t toolContext) Value(key any) any {
@@ -69,6 +87,10 @@ func (t toolContext) Value(key any) any {
 		return nil
 	case claimKey:
 		return t.claim
+	case frameKey:
+		if t.frame != nil {
+			return t.frame
+		}
 	}
 	return t.Context.Value(key)
 }

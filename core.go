@@ -33,6 +33,12 @@ type core struct {
 	lifeMu  sync.Mutex
 	workers sync.WaitGroup // goroutines in the background
 
+	// closing ends when Close has waited long enough; it cancels what still runs.
+	closing    context.Context
+	endWaiting context.CancelFunc
+	closeDone  chan struct{} // closed when Close is through
+	closeErr   error         // its result
+
 	mu      sync.Mutex
 	closed  atomic.Bool   // written under mu
 	active  int           // calls past the closed check
@@ -64,6 +70,8 @@ func newCore(store Store, opts Options) (*core, error) {
 		}
 	}
 	c.life, c.endLife = context.WithCancel(context.Background())
+	c.closing, c.endWaiting = context.WithCancel(context.Background())
+	c.closeDone = make(chan struct{})
 	c.flights.init()
 	c.cache.init(c.opts.CacheSize)
 	c.tallies.c, c.outbox.c, c.footgun.c = c, c, c
@@ -113,31 +121,48 @@ func (c *core) goBackground(fn func()) bool {
 	return true
 }
 
+// join returns ctx, cancelled with ErrClosed when Close has waited long enough.
+func (c *core) join(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(c.closing, func() { cancel(ErrClosed) })
+	return ctx, func() { stop(); cancel(nil) }
+}
+
 func (c *core) close(ctx context.Context) error {
 	c.mu.Lock()
-	if c.closed.Load() {
-		c.mu.Unlock()
-		<-c.life.Done() // what there is to report, the other Close reports
-		return nil
-	}
-	c.closed.Store(true)
-	if c.active == 0 {
+	first := !c.closed.Swap(true)
+	if first && c.active == 0 {
 		close(c.idle)
 	}
 	c.mu.Unlock()
+	if !first {
+		select {
+		case <-c.closeDone:
+		case <-ctx.Done(): // graceful first, forced then
+			c.endWaiting()
+			<-c.closeDone
+		}
+		return c.closeErr
+	}
+	c.closeErr = c.finishUp(ctx)
+	close(c.closeDone)
+	return c.closeErr
+}
 
+func (c *core) finishUp(ctx context.Context) error {
 	var errs []error
 	select {
 	case <-c.idle:
 	case <-ctx.Done():
-		c.flights.cancelAll(ErrClosed)
-		select {
-		case <-c.idle:
-		case <-time.After(closeGrace):
-			c.mu.Lock()
-			errs = append(errs, fmt.Errorf("%w: %d calls did not return after their context was cancelled", ErrRunning, c.active))
-			c.mu.Unlock()
-		}
+		c.endWaiting()
+	case <-c.closing.Done():
+	}
+	select {
+	case <-c.idle:
+	case <-time.After(closeGrace):
+		c.mu.Lock()
+		errs = append(errs, fmt.Errorf("%w: %d calls did not return after their context was cancelled", ErrRunning, c.active))
+		c.mu.Unlock()
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeGrace)
 	defer cancel()
@@ -146,6 +171,7 @@ func (c *core) close(ctx context.Context) error {
 	c.endLife()
 	c.lifeMu.Unlock()
 	c.workers.Wait()
+	c.endWaiting()
 	return errors.Join(errs...)
 }
 

@@ -14,58 +14,30 @@ import (
 // between its decision and its claim.
 const maxRounds = 100
 
-// blockedLocally answers a duplicate of a call that this process has seen
-// finish, without the store; nil: the store has to be asked, or it is a replay.
-func (g *Guard) blockedLocally(p *prepared) *BlockedError {
+// recall returns what this process remembers of the call, if that answers it:
+// blocked or replayed, without the store. nil: the store has to be asked.
+func (c *core) recall(p *prepared) (*Record, decision) {
 	if p.policy.Unlimited {
-		return nil
+		return nil, decision{}
 	}
 	now := time.Now()
-	r := g.cache.get(p.sum, now)
+	r := c.cache.get(p.sum, now)
 	if r == nil {
-		return nil
+		return nil, decision{}
 	}
 	d := decide(r, p.ask(r, false), now)
-	if d.action != actBlock {
-		return nil
+	if d.action != actBlock && d.action != actReplay {
+		return nil, decision{}
 	}
-	return g.blocked(p, r, d.reason)
+	return r, d
 }
 
 // blocked counts a call that must not run and tells of it.
 func (c *core) blocked(p *prepared, r *Record, reason error) *BlockedError {
 	c.tallies.add(Tally{ID: r.ID, Attempts: 1, Blocked: 1})
 	b := &BlockedError{Record: *r, Reason: reason, ArgsDiffer: p.argsDiffer(r)}
-	c.tellBlocked(b, false)
+	c.tellBlocked(b)
 	return b
-}
-
-// do carries out a call that blockedLocally did not settle.
-func (c *core) do(ctx context.Context, p prepared, t tool, force bool) (Record, bool, error) {
-	if !t.valid() {
-		return Record{}, false, fmt.Errorf("ledger: %s: %w: %w", p.id.Tool, ErrInvalid, errNoTool)
-	}
-	if err := c.enter(); err != nil {
-		return Record{}, false, err
-	}
-	defer c.leave()
-	if p.policy.Unlimited {
-		return c.doUnlimited(ctx, &p, t)
-	}
-	if err := p.identify(); err != nil {
-		return Record{}, false, err
-	}
-	if err := ctx.Err(); err != nil {
-		return Record{}, false, fmt.Errorf("ledger: %s was not started: %w", p.id, err)
-	}
-	if c.outbox.full() {
-		return Record{}, false, fmt.Errorf("ledger: %s was not started: %w: %d outcomes wait to be recorded", p.id, ErrUnavailable, c.opts.MaxUnrecorded)
-	}
-	x := &exec{c: c, p: &p, t: t, arrived: time.Now()}
-	if force {
-		return x.force(ctx)
-	}
-	return x.once(ctx)
 }
 
 // exec is one call on its way.
@@ -73,21 +45,78 @@ type exec struct {
 	c       *core
 	p       *prepared
 	t       tool
-	f       *flight // ours, once we have one
 	arrived time.Time
-	stored  []byte // what the record keeps of the arguments, once there was a claim
 	waited  bool   // for another caller's run: its result is this call's answer
+	stored  []byte // what the record keeps of the arguments, once there was a claim
+	verdict *BlockedError
+
+	f     *flight // ours, once we have one
+	over  bool    // the flight is ended, or the outbox's
+	held  Record  // the claim, while the tool runs or may run
+	seen  *Record // before the first claim
+	stage stage
+}
+
+// A stage is how far a call with a claim has come.
+type stage uint8
+
+const (
+	stageClaimed stage = iota // nothing was started
+	stageStarted              // the tool, or a reconciliation
+	stageDone                 // the tool returned no error
+)
+
+// end ends the flight; outcome is what stands now, nil if that is not known.
+func (x *exec) end(outcome *Record) {
+	x.over = true
+	x.c.flights.end(x.f, outcome)
+}
+
+// post hands the flight to the outbox. It returns false if the guard was
+// closed and the letter could not be sent any more.
+func (x *exec) post(l *letter) bool {
+	x.over = true
+	l.flight = x.f
+	return x.c.outbox.post(l)
+}
+
+// block is the answer to a call that must not run.
+func (x *exec) block(r *Record, reason error) *BlockedError {
+	x.verdict = x.c.blocked(x.p, r, reason)
+	return x.verdict
+}
+
+// do carries out a call that recall did not answer.
+func (x *exec) do(ctx context.Context, force bool) (Record, bool, error) {
+	c, p := x.c, x.p
+	if !x.t.valid() {
+		return Record{}, false, fmt.Errorf("ledger: %s: %w: %w", p.id.Tool, ErrInvalid, errNoTool)
+	}
+	if err := c.enter(); err != nil {
+		return Record{}, false, err
+	}
+	defer c.leave()
+	ctx, cancel := c.join(ctx)
+	defer cancel()
+	if p.policy.Unlimited {
+		return c.doUnlimited(ctx, p, x.t)
+	}
+	if err := p.identify(); err != nil {
+		return Record{}, false, err
+	}
+	if ctx.Err() != nil {
+		return Record{}, false, x.notStarted(ctx, nil)
+	}
+	if force {
+		return x.force(ctx)
+	}
+	return x.once(ctx)
 }
 
 // once decides and claims until there is an answer.
 func (x *exec) once(ctx context.Context) (Record, bool, error) {
 	c, p := x.c, x.p
-	now := clock()
-	seen := c.cache.get(p.sum, now)
-	if seen != nil && decide(seen, p.ask(seen, false), now).action == actReplay {
-		r, _, err := x.replayed(seen)
-		return x.answer(r, err)
-	}
+	seen := c.cache.get(p.sum, clock())
 	for {
 		f, mine := c.flights.join(p.sum, p.id)
 		if mine {
@@ -139,8 +168,8 @@ func (x *exec) follow(ctx context.Context, f *flight) (*Record, bool, error) {
 		case actReplay:
 			return x.replayed(stands)
 		case actWait:
-			if own, ok := ctx.Value(claimKey).(*ClaimInfo); ok && own != nil && own.ID == p.id {
-				return nil, true, c.blocked(p, stands, ErrInProgress) // a tool that calls itself would wait for itself
+			if within(ctx, p.id) { // a tool that calls itself would wait for itself
+				return stands, true, x.block(stands, ErrInProgress)
 			}
 			ended, err := x.waitFor(ctx, f, x.patience())
 			if err != nil {
@@ -150,13 +179,13 @@ func (x *exec) follow(ctx context.Context, f *flight) (*Record, bool, error) {
 				if again, _, _ := c.flights.look(f); again != stands {
 					continue
 				}
-				return stands, true, c.blocked(p, stands, ErrInProgress)
+				return stands, true, x.block(stands, ErrInProgress)
 			}
 			_, _, outcome = c.flights.look(f)
 			x.waited = outcome != nil
 			return outcome, false, nil
 		case actBlock:
-			return stands, true, c.blocked(p, stands, d.reason)
+			return stands, true, x.block(stands, d.reason)
 		default:
 			// The outcome is known here but not recorded, and would let the call
 			// run again: that needs the record first.
@@ -195,11 +224,10 @@ func (x *exec) waitFor(ctx context.Context, f *flight, d time.Duration) (ended b
 // lead asks the store: this caller has the flight. seen is what is known of the record.
 func (x *exec) lead(ctx context.Context, seen *Record) (Record, bool, error) {
 	c, p := x.c, x.p
-	over := false
 	var outcome *Record
 	defer func() {
-		if !over {
-			c.flights.end(x.f, outcome)
+		if !x.over {
+			x.end(outcome)
 		}
 	}()
 	for range maxRounds {
@@ -212,26 +240,24 @@ func (x *exec) lead(ctx context.Context, seen *Record) (Record, bool, error) {
 			return x.answer(r, err)
 		case actBlock:
 			outcome = seen
-			return *seen, false, c.blocked(p, seen, d.reason)
+			return *seen, false, x.block(seen, d.reason)
 		case actWait:
 			r, waited, err := x.waitRemotely(ctx, seen)
 			if err != nil {
 				return Record{}, false, err
 			}
 			if !waited {
-				return *seen, false, c.blocked(p, seen, ErrInProgress)
+				return *seen, false, x.block(seen, ErrInProgress)
 			}
 			seen, x.waited = r, true
 			continue
 		}
 		mark := c.cache.mark()
-		claimed, won, posted, err := x.claim(ctx, seen, d, OutcomeLost, false)
+		claimed, won, err := x.claim(ctx, seen, d, OutcomeLost, false)
 		switch {
 		case err != nil:
-			over = posted
 			return Record{}, false, err
 		case won:
-			over = true
 			return x.run(ctx, claimed, seen, d)
 		}
 		seen = &claimed
@@ -244,12 +270,15 @@ func (x *exec) lead(ctx context.Context, seen *Record) (Record, bool, error) {
 }
 
 // claim sends one claim. It returns the record that stands, and whether it is
-// the claim's. A claim whose answer is unknown is posted to the outbox, which then ends the flight.
-func (x *exec) claim(ctx context.Context, seen *Record, d decision, ended Outcome, steal bool) (_ Record, won, posted bool, _ error) {
+// the claim's. A claim whose answer is unknown goes to the outbox, with the flight.
+func (x *exec) claim(ctx context.Context, seen *Record, d decision, ended Outcome, steal bool) (_ Record, won bool, _ error) {
 	c, p := x.c, x.p
+	if c.outbox.full() {
+		return Record{}, false, fmt.Errorf("ledger: %s was not started: %w: %d outcomes wait to be recorded", p.id, ErrUnavailable, c.opts.MaxUnrecorded)
+	}
 	s, err := x.start(ended)
 	if err != nil {
-		return Record{}, false, false, err
+		return Record{}, false, err
 	}
 	claim := Claim{Next: begin(seen, s, d, clock()), Steal: steal}
 	if seen != nil {
@@ -265,20 +294,31 @@ func (x *exec) claim(ctx context.Context, seen *Record, d decision, ended Outcom
 			c.watch()
 			c.cache.forget(p.sum)
 		}
-		return r, won, false, nil
+		return r, won, nil
 	}
-	if posted = !definite(err); posted {
+	if !definite(err) {
 		c.flights.doubt(x.f)
-		c.outbox.post(&letter{flight: x.f, claim: &claim, then: func(claimed Record) (Record, bool) { return giveBack(claimed, seen), false }})
+		x.post(&letter{what: "a claim to be given back", claim: &claim, then: func(claimed Record) Record { return giveBack(claimed, seen) }})
 	}
-	return Record{}, false, posted, x.notStarted(ctx, err)
+	return Record{}, false, x.notStarted(ctx, err)
 }
 
+// notStarted is the error of a call whose tool did not run; err may be nil where ctx has ended.
 func (x *exec) notStarted(ctx context.Context, err error) error {
-	if ctx.Err() == nil && !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrInvalid) {
-		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+	if cause := context.Cause(ctx); cause != nil {
+		return fmt.Errorf("ledger: %s was not started: %w", x.p.id, cause)
 	}
-	return fmt.Errorf("ledger: %s was not started: %w", x.p.id, err)
+	return fmt.Errorf("ledger: %s was not started: %w", x.p.id, unavailable(err))
+}
+
+// unavailable makes a store's error match ErrUnavailable, unless it tells more.
+func unavailable(err error) error {
+	for _, e := range []error{nil, ErrUnavailable, ErrInvalid, ErrNotFound, ErrRunning, ErrFenced} {
+		if errors.Is(err, e) {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
 // waitRemotely waits for a run in another process to end. It returns the
@@ -293,7 +333,7 @@ func (x *exec) waitRemotely(ctx context.Context, seen *Record) (*Record, bool, e
 	defer cancel()
 	pause := 5 * time.Millisecond
 	for {
-		x.awaitChange(wctx, seen.Version, pause)
+		told := x.awaitChange(wctx, seen.Version, pause)
 		pause = min(2*pause, time.Second)
 		if ctx.Err() != nil {
 			return nil, false, x.gaveUp(ctx)
@@ -311,37 +351,57 @@ func (x *exec) waitRemotely(ctx context.Context, seen *Record) (*Record, bool, e
 		case wctx.Err() != nil:
 			return nil, false, nil
 		}
+		if told && r.Version == seen.Version {
+			sleep(wctx, jittered(pause)) // a watch that tells too much must not make this spin
+		}
 		seen = &r
 	}
 }
 
-// awaitChange returns when the record may have changed, or after a while.
-func (x *exec) awaitChange(ctx context.Context, seen Version, pause time.Duration) {
-	jitter := 0.75 + rand.Float64()/2
+// awaitChange returns when the record may have changed, or after a while; told: a watch said so.
+func (x *exec) awaitChange(ctx context.Context, seen Version, pause time.Duration) (told bool) {
 	if x.c.watcher == nil {
-		sleep(ctx, time.Duration(float64(pause)*jitter))
-		return
+		sleep(ctx, jittered(pause))
+		return false
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(float64(pollNet)*jitter))
+	ctx, cancel := context.WithTimeout(ctx, jittered(pollNet))
 	defer cancel()
-	if err := x.c.watcher.Await(ctx, x.p.id, seen); err != nil && ctx.Err() == nil {
-		sleep(ctx, time.Duration(float64(pause)*jitter))
+	err := x.c.watcher.Await(ctx, x.p.id, seen)
+	if err != nil && ctx.Err() == nil {
+		sleep(ctx, jittered(pause))
 	}
+	return err == nil
+}
+
+func jittered(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * (0.75 + rand.Float64()/2))
 }
 
 // replayed answers with the recorded result.
 func (x *exec) replayed(r *Record) (*Record, bool, error) {
-	readable, err := x.c.open(*r)
+	if x.verdict = x.c.replay(x.p, x.t, r); x.verdict != nil {
+		return r, true, x.verdict
+	}
+	return r, true, nil
+}
+
+// replay decodes the recorded result into the tool's value. It returns a
+// BlockedError if that can not be done.
+func (c *core) replay(p *prepared, t tool, r *Record) *BlockedError {
+	readable, err := *r, error(nil)
+	if r.Sealed {
+		readable, err = c.open(*r)
+	}
 	if err == nil {
-		err = x.t.decode(readable.Result)
+		err = t.decode(readable.Result)
 	}
 	if err != nil {
-		x.c.opts.Logger.Warn("ledger: a recorded result can not be replayed", "call", r.ID, "error", err)
-		return r, true, x.c.blocked(x.p, r, ErrResultOmitted)
+		c.opts.Logger.Warn("ledger: a recorded result can not be replayed", "call", r.ID, "error", err)
+		return c.blocked(p, r, ErrResultOmitted)
 	}
-	x.c.tallies.add(Tally{ID: r.ID, Attempts: 1, Blocked: 1})
-	x.c.tellBlocked(&BlockedError{Record: *r, Reason: ErrDuplicate, ArgsDiffer: x.p.argsDiffer(r)}, true)
-	return r, true, nil
+	c.tallies.add(Tally{ID: r.ID, Attempts: 1, Blocked: 1})
+	c.tellReplayed(p, r)
+	return nil
 }
 
 // remember keeps a finished record.
@@ -367,37 +427,36 @@ func (x *exec) force(ctx context.Context) (Record, bool, error) {
 	c, p := x.c, x.p
 	f, old := c.flights.replace(p.sum, p.id)
 	x.f = f
+	defer func() {
+		if !x.over { // it did not get to run: what runs here can be told of again
+			c.flights.restore(f, old)
+			x.end(nil)
+		}
+	}()
 	for range maxRounds {
-		gctx, cancel := context.WithTimeout(ctx, c.opts.StoreTimeout)
-		r, err := c.store.Get(gctx, p.id)
-		cancel()
+		r, err := c.get(ctx, p.id)
 		seen := &r
 		if errors.Is(err, ErrNotFound) {
 			seen, err = nil, nil
 		}
 		if err != nil {
-			c.flights.end(f, nil)
 			return Record{}, false, x.notStarted(ctx, err)
 		}
-		d := decision{action: actRun, lineage: newRun}
 		ended := OutcomeForced
 		if seen != nil && !seen.Alive {
 			ended = OutcomeLost
 		}
-		claimed, won, posted, err := x.claim(ctx, seen, d, ended, true)
+		d := decision{action: actRun, lineage: newRun}
+		claimed, won, err := x.claim(ctx, seen, d, ended, true)
 		if err != nil {
-			if !posted {
-				c.flights.end(f, nil)
-			}
 			return Record{}, false, err
 		}
 		if won {
 			if old != nil {
-				c.flights.abort(old, ErrFenced)
+				c.flights.seen(old, &claimed, claimed.Fence-1)
 			}
 			return x.run(ctx, claimed, seen, d)
 		}
 	}
-	c.flights.end(f, nil)
 	return Record{}, false, fmt.Errorf("ledger: %s was not started: %w: its record changed %d times while it was being forced", p.id, ErrUnavailable, maxRounds)
 }

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -90,6 +91,28 @@ func NotDone(err error) error { return classify(err, ClassNotDone) }
 // Permanent marks err: the tool failed for good. Duplicates get this error;
 // the call never runs again. Permanent(nil) is nil.
 func Permanent(err error) error { return classify(err, ClassPermanent) }
+
+// nest keeps what a guarded call inside a tool says of its own effect from
+// being taken for what the tool says of its: to an enclosing guard, the marks of
+// NotDone, Permanent and backoff.Permanent end here. Everything else of err can be matched.
+func nest(ctx context.Context, err error) error {
+	if err == nil || ctx.Value(frameKey) == nil {
+		return err
+	}
+	return &nested{err}
+}
+
+type nested struct{ err error }
+
+func (n *nested) Error() string        { return n.err.Error() }
+func (n *nested) Is(target error) bool { return errors.Is(n.err, target) }
+func (n *nested) As(target any) bool {
+	switch target.(type) {
+	case **classified, **backoff.PermanentError:
+		return false
+	}
+	return errors.As(n.err, target)
+}
 
 func classify(err error, class Class) error {
 	if err == nil {

@@ -26,7 +26,11 @@ type flight struct {
 	unsure  bool                    // a claim's answer is unknown: it is being settled
 	nonces  [2]string               // of the claim sent last, and of the one before
 	cancel  context.CancelCauseFunc // of the tool's context; nil while no tool runs
+	fenced  Version                 // claims below it were stolen
+	looking bool                    // the record is being read, to see whether the claim was stolen
+	again   bool                    // and has to be read once more
 	outcome *Record                 // what stood at the end; nil: nothing known
+	ended   bool
 }
 
 type flights struct {
@@ -54,6 +58,15 @@ func (t *flights) replace(sum fingerprint.Sum, id ID) (mine, old *flight) {
 	return t.add(sum, id), old
 }
 
+// restore puts old back in the place of f, which did not get to run.
+func (t *flights) restore(f, old *flight) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if old != nil && !old.ended && t.all[f.sum] == f {
+		t.all[f.sum] = old
+	}
+}
+
 func (t *flights) add(sum fingerprint.Sum, id ID) *flight {
 	f := &flight{sum: sum, id: id, known: make(chan struct{}), done: make(chan struct{})}
 	t.all[sum] = f
@@ -61,8 +74,8 @@ func (t *flights) add(sum fingerprint.Sum, id ID) *flight {
 }
 
 // detached returns a flight that nobody joins: of a write that is no call.
-func (t *flights) detached() *flight {
-	return &flight{known: make(chan struct{}), done: make(chan struct{})}
+func (t *flights) detached(id ID) *flight {
+	return &flight{id: id, known: make(chan struct{}), done: make(chan struct{})}
 }
 
 // stand tells local duplicates what they are duplicates of.
@@ -70,6 +83,9 @@ func (t *flights) stand(f *flight, r *Record, cancel context.CancelCauseFunc) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	f.stands, f.cancel = r, cancel
+	if cancel != nil && r.Fence < f.fenced {
+		cancel(ErrFenced)
+	}
 	f.open()
 }
 
@@ -98,7 +114,7 @@ func (t *flights) claiming(f *flight, nonce string) {
 func (t *flights) end(f *flight, outcome *Record) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	f.outcome, f.cancel = outcome, nil
+	f.outcome, f.cancel, f.ended = outcome, nil, true
 	if t.all[f.sum] == f {
 		delete(t.all, f.sum)
 	}
@@ -112,37 +128,76 @@ func (t *flights) look(f *flight) (stands *Record, unsure bool, outcome *Record)
 	return f.stands, f.unsure, f.outcome
 }
 
-// abort cancels the context of the flight's tool, if one runs.
-func (t *flights) abort(f *flight, cause error) {
+// fence cancels the flight's tool if it runs under a claim below v, and keeps
+// one from starting under such a claim.
+func (t *flights) fence(f *flight, v Version) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if f.cancel != nil {
-		f.cancel(cause)
+	f.fenced = max(f.fenced, v)
+	if f.cancel != nil && f.stands.Fence < v {
+		f.cancel(ErrFenced)
 	}
 }
 
-func (t *flights) cancelAll(cause error) {
+func (t *flights) isFenced(f *flight, claim Version) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, f := range t.all {
-		if f.cancel != nil {
-			f.cancel(cause)
-		}
-	}
+	return claim < f.fenced
 }
 
-// running returns the flight of a tool that runs here.
-func (t *flights) running(id ID) *flight {
+// suspect returns the flight of a tool that runs here if the record's write at
+// version v (0: any) can have stolen its claim. The caller looks until cleared says so.
+func (t *flights) suspect(id ID, v Version, nonce string) *flight {
 	sum, err := fingerprint.ParseSum(id.Fingerprint)
 	if err != nil {
 		return nil
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if f := t.all[sum]; f != nil && f.cancel != nil {
-		return f
+	f := t.all[sum]
+	if f == nil || f.cancel == nil || v != 0 && v <= f.stands.Fence || nonce != "" && f.owns(nonce) {
+		return nil
 	}
-	return nil
+	if f.looking {
+		f.again = true
+		return nil
+	}
+	f.looking = true
+	return f
+}
+
+// cleared reports whether no other notice came while the caller looked.
+func (t *flights) cleared(f *flight) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f.looking, f.again = f.again, false
+	return !f.looking
+}
+
+// seen tells what a look at the record showed: r, or that there is none. was is
+// the fence under which the tool ran before the look.
+func (t *flights) seen(f *flight, r *Record, was Version) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	stolen := was + 1
+	if r != nil {
+		if stolen = r.Fence; f.owns(r.Nonce) {
+			return
+		}
+	}
+	f.fenced = max(f.fenced, stolen)
+	if f.cancel != nil && f.stands.Fence < stolen {
+		f.cancel(ErrFenced)
+	}
+}
+
+func (t *flights) fenceOf(f *flight) Version {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if f.stands == nil {
+		return 0
+	}
+	return f.stands.Fence
 }
 
 // underway lists the calls whose tools run here.
@@ -160,11 +215,7 @@ func (t *flights) underway() []ID {
 
 // owns reports whether nonce is that of a claim of f. While another try is
 // being claimed, the record may still show the claim before.
-func (t *flights) owns(f *flight, nonce string) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return nonce == f.nonces[0] || nonce == f.nonces[1]
-}
+func (f *flight) owns(nonce string) bool { return nonce == f.nonces[0] || nonce == f.nonces[1] }
 
 // cache remembers finished records. A stale entry can only block, never run a
 // call twice: a call that may run is decided by the store's compare and swap.
@@ -262,17 +313,25 @@ func (c *core) watchNotices() {
 
 // checkFence cancels a tool of ours whose call was forced or deleted elsewhere.
 func (c *core) checkFence(change Change) {
-	f := c.flights.running(change.ID)
-	if f == nil || change.Record != nil && c.flights.owns(f, change.Record.Nonce) {
+	nonce := ""
+	if change.Record != nil {
+		nonce = change.Record.Nonce
+	}
+	f := c.flights.suspect(change.ID, change.Version, nonce)
+	if f == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(c.life, c.opts.StoreTimeout)
-	defer cancel()
-	r, err := c.store.Get(ctx, change.ID)
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		return // the tool's outcome will meet the fence
-	}
-	if err != nil || !c.flights.owns(f, r.Nonce) {
-		c.flights.abort(f, ErrFenced)
-	}
+	// On a goroutine of its own: one slow read must not hold up the other notices.
+	c.goBackground(func() {
+		for over := false; !over; over = c.flights.cleared(f) {
+			was := c.flights.fenceOf(f)
+			r, err := c.get(c.life, change.ID)
+			switch {
+			case err == nil:
+				c.flights.seen(f, &r, was)
+			case errors.Is(err, ErrNotFound):
+				c.flights.seen(f, nil, was)
+			} // with any other error the tool's outcome meets the fence
+		}
+	})
 }

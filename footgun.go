@@ -36,11 +36,22 @@ func (w *footgun) started(p *prepared) {
 	if p.key != "" || len(p.canon) > footgunBytes {
 		return
 	}
+	tool := ID{Workflow: p.id.Workflow, Tool: p.id.Tool}
+	fields := w.note(tool, p.canon)
+	if len(fields) == 0 {
+		return
+	}
+	w.c.opts.Logger.Warn(fmt.Sprintf("ledger: %s ran %d times within %v with arguments that differ in: %s. If these were retries, each was a new action to ledger. "+
+		"Give the call a key (ledger.WithKey, Call.Key or a field tagged `ledger:\"key\"`), or leave those fields out with Policy.Ignore.",
+		tool.Tool, footgunCalls, footgunWithin, strings.Join(fields, ", ")), "tool", tool.Tool, "workflow", tool.Workflow, "fields", fields)
+}
+
+// note remembers the arguments of a call that runs, and returns the fields to warn of.
+func (w *footgun) note(tool ID, canon []byte) []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	tool := ID{Workflow: p.id.Workflow, Tool: p.id.Tool}
 	if w.said[tool.Tool] || len(w.said) >= footgunTools {
-		return
+		return nil
 	}
 	if w.tools == nil {
 		w.tools, w.said = make(map[ID]*recent), make(map[string]bool)
@@ -56,17 +67,15 @@ func (w *footgun) started(p *prepared) {
 	now, slot := time.Now(), r.n%len(r.at)
 	oldest := r.at[slot]
 	if r.n >= len(r.at) && now.Sub(oldest) <= footgunWithin {
-		if fields := changing(p.canon, r.canon[:]); len(fields) > 0 {
+		if fields := changing(canon, r.canon[:]); len(fields) > 0 {
 			w.said[tool.Tool] = true
 			delete(w.tools, tool)
-			w.c.opts.Logger.Warn(fmt.Sprintf("ledger: %s ran %d times within %v with arguments that differ in: %s. If these were retries, each was a new action to ledger. "+
-				"Give the call a key (ledger.WithKey, Call.Key or a field tagged `ledger:\"key\"`), or leave those fields out with Policy.Ignore.",
-				tool.Tool, footgunCalls, footgunWithin, strings.Join(fields, ", ")), "tool", tool.Tool, "workflow", tool.Workflow, "fields", fields)
-			return
+			return fields
 		}
 	}
-	r.at[slot], r.canon[slot] = now, p.canon
+	r.at[slot], r.canon[slot] = now, canon
 	r.n++
+	return nil
 }
 
 // changing names the fields in which last differs from each of the others.

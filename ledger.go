@@ -30,7 +30,8 @@ type Options struct {
 	// OnSuccess, OnFailure and OnInDoubt are called after an outcome was
 	// recorded, OnTakeover after a dead worker's call was claimed, OnBlock
 	// when a call is blocked or answered with a recorded result (its reason is then ErrDuplicate).
-	// They run on the caller's goroutine, so they should be quick; a panic is logged and goes no further.
+	// They run on the caller's goroutine, or on the guard's for an outcome that was
+	// recorded late, so they should be quick; a panic is logged and goes no further.
 	OnSuccess, OnFailure, OnInDoubt, OnTakeover func(Record)
 	OnBlock                                     func(*BlockedError)
 
@@ -55,7 +56,8 @@ type Options struct {
 }
 
 // A Sealer encrypts what a record keeps of arguments and results. aad is the
-// record's ID, which binds a sealed text to its record.
+// record's ID, which binds a sealed text to its record. Names, keys and the texts of
+// errors are not sealed; fingerprints of guessable arguments can be guessed without a FingerprintKey.
 type Sealer interface {
 	Seal(plain, aad []byte) ([]byte, error)
 	Open(sealed, aad []byte) ([]byte, error)
@@ -118,6 +120,14 @@ func (o *Options) fill() error {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	}
+	if o.MaxResult > MaxRecordBytes {
+		return fmt.Errorf("%w: MaxResult is %d; stores take records of %d bytes", ErrInvalid, o.MaxResult, MaxRecordBytes)
+	}
+	if o.Caller != "" {
+		if err := checkName("caller", o.Caller, MaxNameBytes); err != nil {
+			return err
+		}
+	}
 	return checkName("workflow", o.Workflow, MaxNameBytes)
 }
 
@@ -170,6 +180,8 @@ type Result[T any] struct {
 	Replayed bool
 	// Record is what the ledger knows of the call; without a fingerprint for an Unlimited tool.
 	Record Record
+
+	blocked *BlockedError // why this call did not run, rather than a call made in its tool
 }
 
 // Do runs fn once for all calls with the same fingerprint.
@@ -183,41 +195,60 @@ type Result[T any] struct {
 func Do[T any](ctx context.Context, g *Guard, c Call, fn func(context.Context) (T, error)) (Result[T], error) {
 	p, err := g.prepare(ctx, &c)
 	if err != nil {
-		return Result[T]{}, err
+		return Result[T]{}, nest(ctx, err)
 	}
-	if b := g.blockedLocally(&p); b != nil {
-		return Result[T]{Record: b.Record}, b
+	if r, d := g.recall(&p); d.action != 0 {
+		return recalled[T](ctx, g, &p, r, d)
 	}
-	return doTyped(ctx, g, &p, fn, false)
+	return doTyped(ctx, g, p, fn, false)
+}
+
+// recalled answers with what this process remembers.
+func recalled[T any](ctx context.Context, g *Guard, p *prepared, r *Record, d decision) (Result[T], error) {
+	if d.action == actReplay {
+		return replayTyped[T](ctx, g, p, r)
+	}
+	b := g.blocked(p, r, d.reason)
+	return Result[T]{Record: b.Record, blocked: b}, nest(ctx, b)
 }
 
 // Force runs fn now, whatever the record says. It starts another run, with a
 // new token, and steals the claim of a running one, whose tool's context is
-// cancelled with ErrFenced. Nothing stops that tool if it ignores its context: the action can happen twice.
+// cancelled with ErrFenced: at once in this process, by a Watcher's notice in another; without a
+// Watcher it runs on. Nothing stops a tool that ignores its context: the action can happen twice.
 func Force[T any](ctx context.Context, g *Guard, c Call, fn func(context.Context) (T, error)) (Result[T], error) {
 	p, err := g.prepare(ctx, &c)
 	if err != nil {
-		return Result[T]{}, err
+		return Result[T]{}, nest(ctx, err)
 	}
-	return doTyped(ctx, g, &p, fn, true)
+	return doTyped(ctx, g, p, fn, true)
 }
 
-func doTyped[T any](ctx context.Context, g *Guard, p *prepared, fn func(context.Context) (T, error), force bool) (Result[T], error) {
+func doTyped[T any](ctx context.Context, g *Guard, p prepared, fn func(context.Context) (T, error), force bool) (Result[T], error) {
 	t := &typed[T]{fn: fn}
-	rec, replayed, err := g.do(ctx, *p, t, force)
-	return Result[T]{Value: t.value, Replayed: replayed, Record: rec}, err
+	x := &exec{c: g.core, p: &p, t: t, arrived: time.Now()}
+	rec, replayed, err := x.do(ctx, force)
+	return Result[T]{Value: t.value, Replayed: replayed, Record: rec, blocked: x.verdict}, nest(ctx, err)
+}
+
+func replayTyped[T any](ctx context.Context, g *Guard, p *prepared, r *Record) (Result[T], error) {
+	t := &typed[T]{}
+	if b := g.replay(p, t, r); b != nil {
+		return Result[T]{Record: b.Record, blocked: b}, nest(ctx, b)
+	}
+	return Result[T]{Value: t.value, Replayed: true, Record: *r}, nil
 }
 
 // DoErr is Do for tools that return only an error.
 func DoErr(ctx context.Context, g *Guard, c Call, fn func(context.Context) error) (Result[struct{}], error) {
 	p, err := g.prepare(ctx, &c)
 	if err != nil {
-		return Result[struct{}]{}, err
+		return Result[struct{}]{}, nest(ctx, err)
 	}
-	if b := g.blockedLocally(&p); b != nil {
-		return Result[struct{}]{Record: b.Record}, b
+	if r, d := g.recall(&p); d.action != 0 {
+		return recalled[struct{}](ctx, g, &p, r, d)
 	}
-	return doTyped(ctx, g, &p, noValue(fn), false)
+	return doTyped(ctx, g, p, noValue(fn), false)
 }
 
 func noValue(fn func(context.Context) error) func(context.Context) (struct{}, error) {
@@ -231,7 +262,11 @@ func noValue(fn func(context.Context) error) func(context.Context) (struct{}, er
 // A blocked call returns the zero Out and a *BlockedError.
 func Once[In, Out any](g *Guard, tool string, fn func(context.Context, In) (Out, error)) func(context.Context, In) (Out, error) {
 	return func(ctx context.Context, in In) (Out, error) {
-		res, err := Do(ctx, g, Call{Tool: tool, Args: in}, func(ctx context.Context) (Out, error) { return fn(ctx, in) })
+		var run func(context.Context) (Out, error)
+		if fn != nil {
+			run = func(ctx context.Context) (Out, error) { return fn(ctx, in) }
+		}
+		res, err := Do(ctx, g, Call{Tool: tool, Args: in}, run)
 		return res.Value, err
 	}
 }
@@ -239,7 +274,11 @@ func Once[In, Out any](g *Guard, tool string, fn func(context.Context, In) (Out,
 // OnceErr is Once for functions that return only an error.
 func OnceErr[In any](g *Guard, tool string, fn func(context.Context, In) error) func(context.Context, In) error {
 	return func(ctx context.Context, in In) error {
-		_, err := DoErr(ctx, g, Call{Tool: tool, Args: in}, func(ctx context.Context) error { return fn(ctx, in) })
+		var run func(context.Context) error
+		if fn != nil {
+			run = func(ctx context.Context) error { return fn(ctx, in) }
+		}
+		_, err := DoErr(ctx, g, Call{Tool: tool, Args: in}, run)
 		return err
 	}
 }
@@ -249,6 +288,7 @@ type tool interface {
 	call(ctx context.Context) error
 	encode(maxBytes int) []byte // of the value; nil if it can not be recorded
 	decode(data []byte) error   // into the value
+	fits(data []byte) bool      // it decodes into a fresh value
 	valid() bool
 }
 
@@ -273,20 +313,14 @@ func (t *typed[T]) encode(maxBytes int) (data []byte) {
 		}
 	}()
 	if raw, ok := any(t.value).(json.RawMessage); ok {
-		if data = bytes.Clone(raw); len(raw) == 0 {
-			data = []byte("null")
-		} else if !json.Valid(raw) {
+		data = rawJSON(raw)
+	} else if tr, ok := any(t.value).(toolResult); ok {
+		if tr.lost {
 			return nil
 		}
-	} else {
-		var err error
-		if data, err = json.Marshal(t.value); err != nil {
-			return nil
-		}
-		var fresh T
-		if json.Unmarshal(data, &fresh) != nil {
-			return nil
-		}
+		data = rawJSON(tr.data)
+	} else if data, _ = json.Marshal(t.value); data == nil || !t.fits(data) {
+		return nil
 	}
 	if len(data) > maxBytes {
 		return nil
@@ -294,24 +328,55 @@ func (t *typed[T]) encode(maxBytes int) (data []byte) {
 	return data
 }
 
-func (t *typed[T]) decode(data []byte) error {
-	if _, ok := any(t.value).(json.RawMessage); ok {
-		t.value = any(json.RawMessage(bytes.Clone(data))).(T)
+// rawJSON returns a copy of raw; null for none, nil if it is not JSON.
+func rawJSON(raw json.RawMessage) []byte {
+	if len(raw) == 0 {
+		return []byte("null")
+	}
+	if !json.Valid(raw) {
 		return nil
 	}
-	var fresh T
-	if err := json.Unmarshal(data, &fresh); err != nil {
-		return err
+	return bytes.Clone(raw)
+}
+
+func (t *typed[T]) fits(data []byte) (ok bool) {
+	defer func() {
+		if recover() != nil { // an Unmarshaler of the user's
+			ok = false
+		}
+	}()
+	fresh := typed[T]{}
+	return fresh.decode(data) == nil
+}
+
+func (t *typed[T]) decode(data []byte) (err error) {
+	defer func() {
+		if thrown := recover(); thrown != nil { // an Unmarshaler of the user's
+			err = fmt.Errorf("decoding panicked: %s", sprint(thrown))
+		}
+	}()
+	switch value := any(&t.value).(type) {
+	case *json.RawMessage:
+		*value = bytes.Clone(data)
+		return nil
+	case *toolResult:
+		value.data = bytes.Clone(data)
+		return nil
 	}
-	t.value = fresh
-	return nil
+	var none T
+	t.value = none
+	if err = json.Unmarshal(data, &t.value); err != nil {
+		t.value = none
+	}
+	return err
 }
 
 // Close refuses new calls, waits for running ones, writes counts and outcomes
 // that are not recorded yet, and leaves the store open. When ctx ends it cancels the
 // tools' contexts and waits up to 10 s more for them; a tool that ignores its
 // context keeps its claim. It returns ErrUnrecorded with the IDs whose
-// outcomes are not recorded, and ErrRunning with the number of tools still running.
+// outcomes are not recorded, and ErrRunning with the number of tools still running. A
+// second Close waits for the first and returns its result; when its ctx ends, it makes the first cancel.
 func (g *Guard) Close(ctx context.Context) error {
 	if err := g.core.close(ctx); err != nil {
 		return fmt.Errorf("ledger: close: %w", err)

@@ -448,7 +448,9 @@ func (d *memoryData) read(stored *memoryRecord) Record {
 // to microseconds, without what is filled in on reading.
 func copyRecord(r Record) Record {
 	r.Args, r.Result = bytes.Clone(r.Args), bytes.Clone(r.Result)
-	r.Created, r.Started, r.Finished = memoryClock(r.Created), memoryClock(r.Started), memoryClock(r.Finished)
+	for _, t := range []*time.Time{&r.Created, &r.Started, &r.Finished, &r.Succeeded} {
+		*t = memoryClock(*t)
+	}
 	if r.Error != nil {
 		failure := *r.Error
 		r.Error = &failure

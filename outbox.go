@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -25,13 +27,14 @@ type outbox struct {
 // A letter is sent in up to two steps: a claim to be settled, then the finish
 // that ends it.
 type letter struct {
-	flight *flight
-	claim  *Claim                                         // nil: there is none to settle
-	done   Record                                         // to be finished; without claim
-	then   func(claimed Record) (done Record, keeps bool) // what ends the claim, if it turns out to be ours
-	keeps  bool                                           // done is an outcome, worth telling of
-	turn   chan struct{}                                  // holds one token while it is being sent
-	ended  bool
+	flight  *flight
+	what    string                      // for people
+	outcome bool                        // it tells of a tool that ran
+	turn    chan struct{}               // holds one token while the letter is being sent
+	claim   *Claim                      // nil: there is none to settle, or no more
+	then    func(claimed Record) Record // what ends the claim, if it turns out to be ours
+	done    Record                      // to be finished; without claim
+	ended   bool
 }
 
 func newRetry() *backoff.ExponentialBackOff {
@@ -46,22 +49,41 @@ func (o *outbox) full() bool {
 	return len(o.letters) >= o.c.opts.MaxUnrecorded
 }
 
-func (o *outbox) post(l *letter) {
+// post keeps the letter until it is answered. Once the guard is closed for
+// good it is sent here and now, for as long as StoreTimeout; false: in vain.
+func (o *outbox) post(l *letter) bool {
+	l.turn = make(chan struct{}, 1)
 	o.mu.Lock()
-	defer o.mu.Unlock()
 	if o.letters == nil {
 		o.letters = make(map[*flight]*letter)
 		o.more = make(chan struct{}, 1)
 	}
-	l.turn = make(chan struct{}, 1)
 	o.letters[l.flight] = l
 	if !o.posting {
 		o.posting = o.c.goBackground(o.run)
 	}
-	select {
-	case o.more <- struct{}{}:
-	default:
+	kept := o.posting
+	o.mu.Unlock()
+	if kept {
+		select {
+		case o.more <- struct{}{}:
+		default:
+		}
+		return true
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), o.c.opts.StoreTimeout)
+	defer cancel()
+	retry := newRetry()
+	for ctx.Err() == nil {
+		if err := o.send(ctx, l); err == nil {
+			return true
+		} else if errors.Is(err, ErrClosed) {
+			break
+		}
+		sleep(ctx, retry.NextBackOff())
+	}
+	o.end(l, nil)
+	return false
 }
 
 func (o *outbox) run() {
@@ -86,8 +108,9 @@ func (o *outbox) run() {
 	}
 }
 
-// sendAll tries each letter once.
-func (o *outbox) sendAll(ctx context.Context) {
+// sendAll tries each letter once. It reports whether there is hope for one that
+// is left: none in a store that is closed.
+func (o *outbox) sendAll(ctx context.Context) (hope bool) {
 	o.mu.Lock()
 	batch := make([]*letter, 0, len(o.letters))
 	for _, l := range o.letters {
@@ -95,55 +118,67 @@ func (o *outbox) sendAll(ctx context.Context) {
 	}
 	o.mu.Unlock()
 	var group sync.WaitGroup
+	var hopes atomic.Bool
 	slots := make(chan struct{}, 32)
 	for _, l := range batch {
 		slots <- struct{}{}
 		group.Go(func() {
 			defer func() { <-slots }()
-			o.send(ctx, l)
+			if err := o.send(ctx, l); err != nil && !errors.Is(err, ErrClosed) {
+				hopes.Store(true)
+			}
 		})
 	}
 	group.Wait()
+	return hopes.Load()
 }
 
-func (o *outbox) send(ctx context.Context, l *letter) {
+// send tries the letter once; nil: it is answered.
+func (o *outbox) send(ctx context.Context, l *letter) error {
 	select {
 	case l.turn <- struct{}{}:
 		defer func() { <-l.turn }()
 	case <-ctx.Done():
-		return
+		return ctx.Err()
 	}
-	if l.ended || ctx.Err() != nil {
-		return
+	if l.ended {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.c.opts.StoreTimeout)
 	defer cancel()
 	if l.claim != nil {
 		r, ours, err := o.c.store.Claim(ctx, *l.claim)
-		if err != nil && !definiteAgain(err) {
-			return
-		}
-		if err != nil || !ours {
+		switch {
+		case err != nil && !definiteAgain(err):
+			return err
+		case err == nil && (ours || r.State == StateRunning && r.Nonce == l.claim.Next.Nonce): // it landed, and our session died since
+			l.done, l.claim = l.then(r), nil
+		default:
 			o.end(l, nil)
-			return
+			return nil
 		}
-		l.done, l.keeps = l.then(r)
-		l.claim = nil
 	}
 	mark := o.c.cache.mark()
 	err := o.c.finish(ctx, &l.done)
 	switch {
-	case err == nil && l.keeps:
+	case err == nil && l.outcome:
 		o.c.remember(l.flight.sum, &l.done, mark)
 		o.end(l, &l.done)
+		o.c.told(l.done)
 	case err == nil:
 		o.end(l, nil)
 	case errors.Is(err, ErrFenced) || errors.Is(err, ErrNotFound):
-		if l.keeps {
+		if l.outcome {
 			o.c.opts.Logger.Error("ledger: an outcome can not be recorded: the call was claimed or changed by another since", "call", l.done.ID, "outcome", l.done.State)
 		}
 		o.end(l, nil)
+	default:
+		return err
 	}
+	return nil
 }
 
 // definiteAgain reports whether err answers a claim that was sent before: that
@@ -160,34 +195,35 @@ func (o *outbox) end(l *letter, outcome *Record) {
 	o.c.flights.end(l.flight, outcome)
 }
 
-// drain sends what is left until ctx ends, and reports the outcomes that remain unrecorded.
+// drain sends what is left until ctx ends, and reports what remains.
 func (o *outbox) drain(ctx context.Context) error {
 	retry := newRetry()
 	for {
-		o.sendAll(ctx)
+		hope := o.sendAll(ctx)
 		o.mu.Lock()
 		left := len(o.letters)
 		o.mu.Unlock()
 		if left == 0 {
 			return nil
 		}
-		if ctx.Err() != nil {
+		if !hope || ctx.Err() != nil {
 			break
 		}
 		sleep(ctx, retry.NextBackOff())
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	var lost []string
+	var some []string
+	kind := ErrUnavailable
 	for _, l := range o.letters {
-		if l.keeps && l.claim == nil && len(lost) < 20 {
-			lost = append(lost, fmt.Sprintf("%s (%s)", l.done.ID, l.done.State))
+		if l.outcome {
+			kind = ErrUnrecorded
+		}
+		if len(some) < 20 {
+			some = append(some, l.what+" of "+l.flight.id.String())
 		}
 	}
-	if len(lost) == 0 {
-		return nil
-	}
-	return fmt.Errorf("%w: %d in all, among them %v; they will be found in doubt", ErrUnrecorded, len(o.letters), lost)
+	return fmt.Errorf("%w: the store did not take %d writes; these calls will be found in doubt: %s", kind, len(o.letters), strings.Join(some, ", "))
 }
 
 // finish sends an outcome; one that the store refuses, as too large, again

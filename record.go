@@ -183,7 +183,9 @@ type Record struct {
 	Created  time.Time // when the record was first claimed
 	Started  time.Time // of the last claim
 	Finished time.Time // zero while running
-	Log      []Attempt // the last MaxLog attempts before the running one, oldest first
+	// Succeeded is the finish of the last success, from which a TTL counts; zero if there was none.
+	Succeeded time.Time
+	Log       []Attempt // the last MaxLog attempts before the running one, oldest first
 
 	// Filled in on reading, never written by a claim or a finish.
 	Attempts int64 // calls that asked for it: Starts and those blocked, by tallies

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"strings"
 	"time"
 )
@@ -13,20 +12,63 @@ import (
 // has a Backoff, records the outcome, and ends the flight: now, or when the
 // outbox has a definite answer.
 func (x *exec) run(ctx context.Context, claimed Record, seen *Record, d decision) (Record, bool, error) {
-	c, p := x.c, x.p
-	if err := ctx.Err(); err != nil { // the caller left while we claimed
-		x.returnClaim(ctx, claimed, seen)
-		return Record{}, false, fmt.Errorf("ledger: %s was not started: %w", p.id, context.Cause(ctx))
+	c := x.c
+	x.held, x.seen = claimed, seen
+	defer x.net(ctx)
+	if err := x.mayStart(ctx, claimed); err != nil {
+		x.settle(ctx, giveBack(claimed, seen))
+		if seen != nil && seen.Alive {
+			err = fmt.Errorf("%w; the running call that it was to replace is in doubt now", err)
+		}
+		return Record{}, false, fmt.Errorf("ledger: %s was not started: %w", x.p.id, err)
 	}
-	takeover := seen != nil && seen.State == StateRunning && !seen.Alive
-	if takeover {
+	if seen != nil && seen.State == StateRunning && !seen.Alive {
 		c.tell("ledger: took over a call of a dead worker", claimed, c.opts.OnTakeover)
 	}
 	if d.action == actReconcile {
-		return x.reconcile(ctx, claimed, seen)
+		return x.reconcile(ctx, claimed)
 	}
-	c.footgun.started(p)
+	c.footgun.started(x.p)
 	return x.attempts(ctx, claimed)
+}
+
+// net is deferred: if a function of the user's other than the tool left by
+// runtime.Goexit, or there is a bug, what is known is recorded all the same.
+func (x *exec) net(ctx context.Context) {
+	if x.over {
+		return
+	}
+	thrown := recover()
+	x.c.opts.Logger.Error("ledger: a call was cut short outside of its tool", "call", x.p.id, "type", fmt.Sprintf("%T", thrown))
+	switch x.stage {
+	case stageClaimed:
+		x.settle(ctx, giveBack(x.held, x.seen))
+	case stageStarted:
+		_ = x.record(ctx, finish(x.held, ending{failure: &Failure{Message: "it was cut short", Class: ClassUncertain}}, clock()))
+	case stageDone:
+		_ = x.record(ctx, finish(x.held, ending{}, clock()))
+	}
+	if thrown != nil {
+		panic(thrown)
+	}
+}
+
+// mayStart says why the tool must not start under the claim any more.
+func (x *exec) mayStart(ctx context.Context, claimed Record) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	if x.c.flights.isFenced(x.f, claimed.Fence) {
+		return ErrFenced
+	}
+	if x.c.leaser != nil {
+		select {
+		case <-x.c.leaser.LeaseLost(claimed.Owner.Session):
+			return ErrLeaseLost
+		default:
+		}
+	}
+	return nil
 }
 
 // attempts runs the tool until it needs no further try.
@@ -36,15 +78,16 @@ func (x *exec) attempts(ctx context.Context, claimed Record) (Record, bool, erro
 	for {
 		err, lost := x.attempt(ctx, claimed, x.t.call)
 		if err == nil {
+			x.stage = stageDone
 			return x.succeeded(ctx, claimed)
 		}
 		class, stop := c.classOf(err, p.policy)
 		failure := &Failure{Message: message(err), Class: class}
-		again := !stop && (class == ClassNotDone || claimed.InDoubt == DoubtRetry)
-		if p.policy.Backoff == nil || !again || ctx.Err() != nil || lost {
-			return x.failed(ctx, claimed, failure, err)
+		again := !stop && !lost && ctx.Err() == nil && p.policy.Backoff != nil && (class == ClassNotDone || claimed.InDoubt == DoubtRetry)
+		pause := time.Duration(-1)
+		if again {
+			pause = c.pause(&pauses, p.policy)
 		}
-		pause := c.pause(&pauses, p.policy)
 		if pause < 0 {
 			return x.failed(ctx, claimed, failure, err)
 		}
@@ -53,22 +96,23 @@ func (x *exec) attempts(ctx context.Context, claimed Record) (Record, bool, erro
 		}
 		next, claimErr := x.claimAgain(ctx, claimed, failure)
 		if claimErr != nil {
-			return claimed, false, errors.Join(err, claimErr)
+			return next, false, errors.Join(err, claimErr)
 		}
 		claimed = next
 	}
 }
 
 // claimAgain claims the next try of a call whose claim is held: a new fence, and
-// after a failure that certainly did nothing a new token.
+// after a failure that certainly did nothing a new token. failure is nil after
+// a reconciliation. With an error the call is over.
 func (x *exec) claimAgain(ctx context.Context, held Record, failure *Failure) (Record, error) {
 	d := decision{action: actRun, lineage: sameRun}
 	ended := OutcomeInDoubt
-	if failure != nil && failure.Class == ClassNotDone {
+	switch {
+	case failure == nil:
+		ended = OutcomeSettled
+	case failure.Class == ClassNotDone:
 		d.lineage, ended = newToken, OutcomeFailed
-	}
-	if failure == nil {
-		ended = OutcomeSettled // a reconciliation
 	}
 	s, err := x.start(ended)
 	if err != nil {
@@ -82,23 +126,55 @@ func (x *exec) claimAgain(ctx context.Context, held Record, failure *Failure) (R
 	switch {
 	case err == nil && won:
 		r.Alive = true
+		if err := x.mayStart(ctx, r); err != nil {
+			return x.keepFailure(ctx, withFence(held, r), failure, err)
+		}
+		x.held = r
 		return r, nil
 	case err == nil:
-		x.c.flights.end(x.f, nil)
-		return r, fmt.Errorf("ledger: %s is not tried again: %w", x.p.id, ErrFenced)
+		x.end(nil)
+		return held, x.notRetried(failure, ErrFenced)
 	case definite(err):
-		return x.keepFailure(ctx, held, failure, err)
+		return x.keepFailure(ctx, held, failure, unavailable(err))
 	}
-	// The claim may have landed, or may still: settle it, then record the failure under it.
+	// The claim may have landed, or may still: settle it, then write under it what is known.
 	x.c.flights.doubt(x.f)
-	x.c.outbox.post(&letter{flight: x.f, claim: &claim, then: func(r Record) (Record, bool) {
-		back := giveBack(r, &held)
-		if failure != nil {
-			back = finish(withFence(held, r), ending{failure: failure}, clock())
-		}
-		return back, true
+	x.post(&letter{what: "an outcome", outcome: failure != nil, claim: &claim, then: func(r Record) Record {
+		return known(withFence(held, r), failure)
 	}})
-	return held, fmt.Errorf("ledger: %s: %w: the next try could not be claimed: %w", x.p.id, ErrUnrecorded, err)
+	return held, x.notRetried(failure, unavailable(err))
+}
+
+// notRetried is the error of a call whose next try could not be claimed.
+func (x *exec) notRetried(failure *Failure, err error) error {
+	if failure == nil {
+		return fmt.Errorf("ledger: %s was not started: %w", x.p.id, err)
+	}
+	return fmt.Errorf("ledger: %s: %w: it is not tried again: %w", x.p.id, ErrUnrecorded, err)
+}
+
+// known is the record to write for a claim that is not used for another try:
+// the last try's failure, or in doubt after a reconciliation.
+func known(held Record, failure *Failure) Record {
+	if failure == nil {
+		return giveBack(held, &held)
+	}
+	return finish(held, ending{failure: failure}, clock())
+}
+
+// keepFailure writes what is known when there can be no further try.
+func (x *exec) keepFailure(ctx context.Context, held Record, failure *Failure, cause error) (Record, error) {
+	done := known(held, failure)
+	err := fmt.Errorf("ledger: %s is not tried again: %w", x.p.id, cause)
+	if failure == nil {
+		x.settle(ctx, done)
+		return done, err
+	}
+	recErr := x.record(ctx, done)
+	if recErr == nil {
+		x.c.told(done)
+	}
+	return done, errors.Join(err, recErr)
 }
 
 func withFence(held, claimed Record) Record {
@@ -106,20 +182,13 @@ func withFence(held, claimed Record) Record {
 	return held
 }
 
-// keepFailure records the last try's failure when there can be no further one.
-func (x *exec) keepFailure(ctx context.Context, held Record, failure *Failure, cause error) (Record, error) {
-	done := giveBack(held, &held)
-	if failure != nil {
-		done = finish(held, ending{failure: failure}, clock())
-	}
-	return done, errors.Join(fmt.Errorf("ledger: %s is not tried again: %w", x.p.id, cause), x.record(ctx, done))
-}
-
 // attempt runs fn once under the claim; lost reports whether the claim may be
 // another's by now. A panic or runtime.Goexit in fn is recorded as uncertain and goes on.
 func (x *exec) attempt(ctx context.Context, claimed Record, fn func(context.Context) error) (err error, lost bool) {
 	c, p := x.c, x.p
-	tctx, cancel := context.WithCancelCause(toolContext{ctx, &ClaimInfo{ID: p.id, Fence: claimed.Fence, Attempt: claimed.Attempt, Token: claimed.Token}})
+	outer, _ := ctx.Value(frameKey).(*frame)
+	info := &ClaimInfo{ID: p.id, Fence: claimed.Fence, Attempt: claimed.Attempt, Token: claimed.Token}
+	tctx, cancel := context.WithCancelCause(toolContext{ctx, info, &frame{p.id, outer}})
 	defer cancel(nil)
 	if p.policy.Timeout > 0 {
 		var stop context.CancelFunc
@@ -127,9 +196,8 @@ func (x *exec) attempt(ctx context.Context, claimed Record, fn func(context.Cont
 		defer stop()
 	}
 	c.flights.stand(x.f, &claimed, cancel)
-	var lease <-chan struct{}
 	if c.leaser != nil {
-		lease = c.leaser.LeaseLost(claimed.Owner.Session)
+		lease := c.leaser.LeaseLost(claimed.Owner.Session)
 		over, watched := make(chan struct{}), make(chan struct{})
 		go func() {
 			defer close(watched)
@@ -141,6 +209,7 @@ func (x *exec) attempt(ctx context.Context, claimed Record, fn func(context.Cont
 		}()
 		defer func() { close(over); <-watched }()
 	}
+	x.stage = stageStarted
 	returned := false
 	defer func() {
 		if returned {
@@ -149,8 +218,8 @@ func (x *exec) attempt(ctx context.Context, claimed Record, fn func(context.Cont
 		thrown := recover()
 		what := "the tool called runtime.Goexit"
 		if thrown != nil {
-			what = fmt.Sprintf("the tool panicked: %v", thrown)
-			c.opts.Logger.Error("ledger: a tool panicked", "call", p.id, "panic", thrown, "stack", string(debug.Stack()))
+			what = "the tool panicked: " + sprint(thrown)
+			c.opts.Logger.Error("ledger: a tool panicked; the call is in doubt", "call", p.id, "type", fmt.Sprintf("%T", thrown))
 		}
 		c.flights.stand(x.f, &claimed, nil)
 		_, _, _ = x.failed(ctx, claimed, &Failure{Message: cut(what), Class: ClassUncertain}, nil)
@@ -161,7 +230,7 @@ func (x *exec) attempt(ctx context.Context, claimed Record, fn func(context.Cont
 	err = fn(tctx)
 	returned = true
 	c.flights.stand(x.f, &claimed, nil)
-	if cause := context.Cause(tctx); err != nil && ctx.Err() == nil && (cause == ErrLeaseLost || cause == ErrFenced || cause == ErrClosed) {
+	if cause := context.Cause(tctx); err != nil && (cause == ErrLeaseLost || cause == ErrFenced || cause == ErrClosed) {
 		err, lost = fmt.Errorf("%w (the context was cancelled: %w)", err, cause), true
 	}
 	return err, lost
@@ -179,7 +248,7 @@ func (x *exec) succeeded(ctx context.Context, claimed Record) (Record, bool, err
 	done := finish(x.sealed(claimed, &e), e, clock())
 	err := x.record(ctx, done)
 	if err == nil {
-		x.c.tell("ledger: done", done, x.c.opts.OnSuccess)
+		x.c.told(done)
 	}
 	return done, false, err
 }
@@ -215,11 +284,7 @@ func (x *exec) failed(ctx context.Context, claimed Record, failure *Failure, err
 		}
 		return done, false, fmt.Errorf("%w (%w)", err, recErr)
 	}
-	if failure.Class == ClassUncertain {
-		x.c.tell("ledger: in doubt", done, x.c.opts.OnInDoubt)
-	} else {
-		x.c.tell("ledger: failed", done, x.c.opts.OnFailure)
-	}
+	x.c.told(done)
 	return done, false, err
 }
 
@@ -234,23 +299,21 @@ func (x *exec) record(ctx context.Context, done Record) error {
 	switch {
 	case err == nil:
 		c.remember(x.p.sum, &done, mark)
-		c.flights.end(x.f, &done)
+		x.end(&done)
 		return nil
 	case errors.Is(err, ErrFenced) || errors.Is(err, ErrNotFound):
 		c.cache.forget(x.p.sum)
-		c.flights.end(x.f, nil)
+		x.end(nil)
 		c.opts.Logger.Error("ledger: an outcome can not be recorded: the call was claimed or changed by another since", "call", done.ID, "outcome", done.State)
 		return fmt.Errorf("ledger: %s: %w: %w", done.ID, ErrUnrecorded, ErrFenced)
 	}
 	c.flights.stand(x.f, &done, nil)
-	c.outbox.post(&letter{flight: x.f, done: done, keeps: true})
+	if !x.post(&letter{what: "an outcome", outcome: true, done: done}) {
+		c.opts.Logger.Error("ledger: an outcome is not recorded, and the guard is closed; the call is in doubt", "call", done.ID, "outcome", done.State, "error", err)
+		return fmt.Errorf("ledger: %s: %w, and the guard is closed: the call will be found in doubt: %w", done.ID, ErrUnrecorded, err)
+	}
 	c.opts.Logger.Error("ledger: an outcome is not recorded yet; it is kept and sent again", "call", done.ID, "outcome", done.State, "error", err)
 	return fmt.Errorf("ledger: %s: %w yet; it is kept and sent again: %w", done.ID, ErrUnrecorded, err)
-}
-
-// returnClaim gives back a claim whose tool never started.
-func (x *exec) returnClaim(ctx context.Context, claimed Record, seen *Record) {
-	x.settle(ctx, giveBack(claimed, seen))
 }
 
 // settle writes what ends a claim without an outcome of a tool.
@@ -259,58 +322,64 @@ func (x *exec) settle(ctx context.Context, back Record) {
 	defer cancel()
 	err := x.c.store.Finish(ctx, back)
 	if err == nil || errors.Is(err, ErrFenced) || errors.Is(err, ErrNotFound) {
-		x.c.flights.end(x.f, nil)
+		x.end(nil)
 		return
 	}
 	x.c.flights.doubt(x.f)
-	x.c.outbox.post(&letter{flight: x.f, done: back})
+	x.post(&letter{what: "a claim to be given back", done: back})
 }
 
 // reconcile asks the downstream, under the claim, whether the call in doubt
 // happened; then records it or runs the tool.
-func (x *exec) reconcile(ctx context.Context, claimed Record, seen *Record) (Record, bool, error) {
+func (x *exec) reconcile(ctx context.Context, claimed Record) (Record, bool, error) {
 	c, p := x.c, x.p
 	asked, err := c.open(claimed)
-	if err != nil {
-		x.returnClaim(ctx, claimed, seen)
-		return claimed, false, err
-	}
 	var v Verdict
-	err, _ = x.attempt(ctx, claimed, func(ctx context.Context) (err error) {
-		v, err = p.policy.Reconcile(ctx, asked)
-		return errors.Join(err, v.err)
-	})
+	if err == nil {
+		err, _ = x.attempt(ctx, claimed, func(ctx context.Context) (err error) {
+			v, err = p.policy.Reconcile(ctx, asked)
+			return err
+		})
+	}
 	if err != nil || !v.known {
-		back := giveBack(claimed, seen)
+		back := giveBack(claimed, x.seen)
 		x.settle(ctx, back)
 		if err == nil {
 			err = errors.New("the downstream does not know")
 		}
-		return back, false, fmt.Errorf("%w: reconcile: %w", c.blocked(p, &back, ErrInDoubt), err)
+		return back, false, fmt.Errorf("%w: reconcile: %w", x.block(&back, ErrInDoubt), err)
 	}
 	if !v.happened {
 		next, err := x.claimAgain(ctx, claimed, nil)
 		if err != nil {
-			return claimed, false, err
+			return next, false, err
 		}
 		return x.attempts(ctx, next)
 	}
+	x.stage = stageDone
 	e := ending{settled: &Settlement{How: ResolveHappened.String(), By: "reconcile", At: clock()}}
-	if p.policy.keepsResult() && len(v.result) <= c.opts.MaxResult {
-		e.result = v.result
+	if p.policy.keepsResult() && v.result != nil {
+		if len(v.result) <= c.opts.MaxResult && x.t.fits(v.result) {
+			e.result = v.result
+		} else {
+			c.opts.Logger.Warn("ledger: a reconciled result is not recorded: it does not decode into the tool's result, or is too large", "call", p.id, "limit", c.opts.MaxResult)
+		}
 	}
 	done := finish(x.sealed(claimed, &e), e, clock())
 	if err := x.record(ctx, done); err != nil {
 		return done, false, err
 	}
-	c.tell("ledger: reconciled: it had happened", done, c.opts.OnSuccess)
-	q := p.ask(&done, false)
-	q.waited = p.policy.keepsResult() // this caller stands for the run: it takes its result
-	if d := decide(&done, q, clock()); d.action != actReplay {
-		return done, false, c.blocked(p, &done, d.reason)
+	c.told(done)
+	q := p.ask(&done, p.policy.keepsResult()) // this caller stands for the run: it takes its result
+	switch d := decide(&done, q, clock()); d.action {
+	case actReplay:
+		r, _, err := x.replayed(&done)
+		return x.answer(r, err)
+	case actBlock:
+		return done, false, x.block(&done, d.reason)
+	default:
+		return done, false, x.block(&done, ErrDuplicate)
 	}
-	r, _, err := x.replayed(&done)
-	return x.answer(r, err)
 }
 
 // doUnlimited runs a tool that is only counted.
@@ -325,7 +394,7 @@ func (c *core) doUnlimited(ctx context.Context, p *prepared, t tool) (Record, bo
 	}()
 	var pauses Backoff
 	for {
-		tctx, cancel := context.Context(toolContext{ctx, nil}), context.CancelFunc(func() {})
+		tctx, cancel := context.Context(toolContext{ctx, nil, nil}), context.CancelFunc(func() {})
 		if p.policy.Timeout > 0 {
 			tctx, cancel = context.WithTimeout(tctx, p.policy.Timeout)
 		}
@@ -377,15 +446,18 @@ func (c *core) classOf(err error, p *compiled) (class Class, stop bool) {
 	return class, stop
 }
 
-// message is what a record keeps of an error.
-func message(err error) (s string) {
+// sprint is for values whose methods may panic.
+func sprint(v any) (s string) {
 	defer func() {
-		if recover() != nil { // an Error method of the user's
-			s = fmt.Sprintf("an error of type %T", err)
+		if recover() != nil {
+			s = fmt.Sprintf("a value of type %T", v)
 		}
 	}()
-	return cut(err.Error())
+	return fmt.Sprint(v)
 }
+
+// message is what a record keeps of an error.
+func message(err error) string { return cut(sprint(err)) }
 
 func cut(s string) string {
 	if len(s) > maxMessage {

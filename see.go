@@ -57,12 +57,12 @@ func (g *Guard) Stats(ctx context.Context, f Filter) (Stats, error) {
 func (g *Guard) History(ctx context.Context, f Filter) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		if err := g.tallies.flush(ctx); err != nil {
-			yield(Record{}, fmt.Errorf("ledger: history: %w", err))
+			yield(Record{}, fmt.Errorf("ledger: history: %w", unavailable(err)))
 			return
 		}
 		for r, err := range g.store.List(ctx, f) {
 			if err != nil {
-				yield(r, fmt.Errorf("ledger: history: %w", err))
+				yield(r, fmt.Errorf("ledger: history: %w", unavailable(err)))
 				return
 			}
 			if readable, err := g.open(r); err == nil {

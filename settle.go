@@ -47,6 +47,9 @@ func (g *Guard) Retry(ctx context.Context, call Call) error {
 	if err != nil {
 		return err
 	}
+	if err := g.tallies.flush(ctx); err != nil { // or they would count for the call's next record
+		return fmt.Errorf("ledger: retry %s: %w", id, unavailable(err))
+	}
 	for range maxRounds {
 		r, err := g.get(ctx, id)
 		if errors.Is(err, ErrNotFound) {
@@ -60,7 +63,7 @@ func (g *Guard) Retry(ctx context.Context, call Call) error {
 		case err == nil || errors.Is(err, ErrNotFound):
 			return nil
 		case !errors.Is(err, ErrFenced):
-			return fmt.Errorf("ledger: retry %s: %w", id, err)
+			return fmt.Errorf("ledger: retry %s: %w", id, unavailable(err))
 		}
 	}
 	return fmt.Errorf("ledger: retry %s: %w: its record keeps changing; try again", id, ErrUnavailable)
@@ -108,7 +111,7 @@ func (g *Guard) resolve(ctx context.Context, id ID, res Resolution) (Record, err
 	for range maxRounds {
 		seen, err := g.get(ctx, id)
 		if err != nil {
-			return seen, err
+			return seen, unavailable(err)
 		}
 		switch seen.Status() {
 		case StateRunning:
@@ -120,7 +123,7 @@ func (g *Guard) resolve(ctx context.Context, id ID, res Resolution) (Record, err
 		s := start{id: id, caller: g.caller, inDoubt: seen.InDoubt, token: rand.Text(), nonce: rand.Text(), ended: OutcomeLost}
 		// A claim that starts no attempt, as for a reconciliation.
 		claim := Claim{Seen: seen.Version, Next: begin(&seen, s, decision{action: actReconcile}, clock())}
-		claimed, won, err := g.claimToSettle(ctx, claim)
+		claimed, won, err := g.claimToSettle(ctx, claim, &seen)
 		if err != nil {
 			return seen, err
 		}
@@ -143,17 +146,15 @@ func (g *Guard) resolve(ctx context.Context, id ID, res Resolution) (Record, err
 
 // claimToSettle sends the claim until its answer is definite or ctx ends. Left
 // behind, it is a claim of a living worker in the eyes of others, so it is not left.
-func (c *core) claimToSettle(ctx context.Context, claim Claim) (Record, bool, error) {
+func (c *core) claimToSettle(ctx context.Context, claim Claim, seen *Record) (Record, bool, error) {
 	sctx, cancel := context.WithTimeout(ctx, c.opts.StoreTimeout)
 	defer cancel()
 	r, won, err := c.store.Claim(sctx, claim)
 	if err != nil && !definite(err) {
-		seen := claim.Next
-		seen.State = StateInDoubt
-		c.outbox.post(&letter{flight: c.flights.detached(), claim: &claim,
-			then: func(claimed Record) (Record, bool) { return giveBack(claimed, &seen), false }})
+		c.outbox.post(&letter{flight: c.flights.detached(seen.ID), what: "a claim to be given back", claim: &claim,
+			then: func(claimed Record) Record { return giveBack(claimed, seen) }})
 	}
-	return r, won, err
+	return r, won, unavailable(err)
 }
 
 func (c *core) finishToSettle(ctx context.Context, done Record) error {
@@ -163,7 +164,9 @@ func (c *core) finishToSettle(ctx context.Context, done Record) error {
 	if err == nil || errors.Is(err, ErrFenced) || errors.Is(err, ErrNotFound) {
 		return err
 	}
-	c.outbox.post(&letter{flight: c.flights.detached(), done: done, keeps: true})
+	if !c.outbox.post(&letter{flight: c.flights.detached(done.ID), what: "a resolution", outcome: true, done: done}) {
+		return fmt.Errorf("%w, and the guard is closed: %w", ErrUnrecorded, err)
+	}
 	return fmt.Errorf("%w yet; it is kept and sent again: %w", ErrUnrecorded, err)
 }
 
@@ -174,13 +177,16 @@ func (g *Guard) Reset(ctx context.Context, f Filter) (int, error) {
 	if f.empty() && !f.All {
 		return 0, fmt.Errorf("ledger: reset: %w: the filter is empty; set All to delete every record", ErrInvalid)
 	}
+	if g.closed.Load() {
+		return 0, fmt.Errorf("ledger: reset: %w: this guard takes no more calls", ErrClosed)
+	}
 	if err := g.tallies.flush(ctx); err != nil { // or it would make deleted counters anew
-		return 0, fmt.Errorf("ledger: reset: %w", err)
+		return 0, fmt.Errorf("ledger: reset: %w", unavailable(err))
 	}
 	deleted, running := 0, 0
 	for r, err := range g.store.List(ctx, f) {
 		if err != nil {
-			return deleted, fmt.Errorf("ledger: reset: %w", err)
+			return deleted, fmt.Errorf("ledger: reset: %w", unavailable(err))
 		}
 		switch err := g.delete(ctx, r); {
 		case err == nil:
@@ -189,7 +195,7 @@ func (g *Guard) Reset(ctx context.Context, f Filter) (int, error) {
 			running++
 		case errors.Is(err, ErrNotFound), errors.Is(err, ErrFenced): // it changed since: it is not what was listed
 		default:
-			return deleted, fmt.Errorf("ledger: reset: %w", err)
+			return deleted, fmt.Errorf("ledger: reset: %w", unavailable(err))
 		}
 	}
 	if running > 0 {

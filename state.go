@@ -78,7 +78,11 @@ func decide(r *Record, q ask, now time.Time) decision {
 	case StateFailed:
 		switch {
 		case r.Error == nil || r.Error.Class != ClassPermanent:
-			return decision{action: actRun, lineage: newToken, reset: expired(r, p, now)}
+			d := decision{action: actRun, lineage: newToken, reset: expired(r, p, now)}
+			if r.Settled != nil { // a person's "did not happen" ends the run
+				d.lineage = newRun
+			}
+			return d
 		case expired(r, p, now):
 			return decision{action: actRun, lineage: newRun, reset: true}
 		}
@@ -104,9 +108,14 @@ func replay(r *Record) decision {
 	return decision{action: actReplay}
 }
 
-// expired reports whether the TTL, counted from the finish, has passed.
+// expired reports whether the TTL has passed. It counts from the finish of the
+// last success that counts; a failure after that does not make it slide.
 func expired(r *Record, p *Policy, now time.Time) bool {
-	return p.TTL > 0 && !now.Before(r.Finished.Add(p.TTL))
+	from := r.Finished
+	if r.Spent > 0 && !r.Succeeded.IsZero() && r.State == StateFailed && r.Error != nil && r.Error.Class == ClassNotDone {
+		from = r.Succeeded
+	}
+	return p.TTL > 0 && !now.Before(from.Add(p.TTL))
 }
 
 // A start is what a claim brings along.
@@ -179,6 +188,7 @@ func finish(r Record, e ending, now time.Time) Record {
 		r.Result, r.ResultOmitted = e.result, e.result == nil
 		r.Executed++
 		r.Spent++
+		r.Succeeded = now
 	case e.failure.Class == ClassUncertain:
 		outcome = OutcomeInDoubt
 	default:
@@ -206,7 +216,10 @@ func giveBack(r Record, seen *Record) Record {
 		back.State = StateInDoubt
 		back.Takeovers, back.Log = r.Takeovers, r.Log
 		if back.Error == nil {
-			back.Error = &Failure{Message: "the worker died or lost its claim while the call was running", Class: ClassUncertain}
+			back.Error = &Failure{Message: "its worker died while it was running", Class: ClassUncertain}
+			if seen.Alive {
+				back.Error.Message = "its claim was stolen while it was running"
+			}
 		}
 	}
 	return back

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -18,21 +19,29 @@ type tallies struct {
 
 	counts  map[ID]*Tally
 	timer   bool          // a flush is due
-	dropped bool          // counts were dropped, and it was said
+	dropped atomic.Bool   // counts were dropped, and it was said
 	writing chan struct{} // holds one token while a flush is under way
 }
 
 func (t *tallies) add(n Tally) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.merge(n)
+	fits := t.merge(n)
 	if !t.timer {
 		t.timer = t.c.goBackground(t.flushLater)
 	}
+	t.mu.Unlock()
+	t.drop(fits)
 }
 
-// merge is called with mu held.
-func (t *tallies) merge(n Tally) {
+// drop says once that counts do not fit.
+func (t *tallies) drop(fits bool) {
+	if !fits && !t.dropped.Swap(true) {
+		t.c.opts.Logger.Warn("ledger: counts are dropped: the store did not take them for too long", "calls", maxTallies)
+	}
+}
+
+// merge is called with mu held. It reports whether the counts fit.
+func (t *tallies) merge(n Tally) bool {
 	if t.counts == nil {
 		t.counts = make(map[ID]*Tally)
 	}
@@ -40,16 +49,13 @@ func (t *tallies) merge(n Tally) {
 		sum.Attempts += n.Attempts
 		sum.Executed += n.Executed
 		sum.Blocked += n.Blocked
-		return
+		return true
 	}
 	if len(t.counts) >= maxTallies {
-		if !t.dropped {
-			t.c.opts.Logger.Warn("ledger: counts are dropped: the store did not take them for too long", "calls", maxTallies)
-		}
-		t.dropped = true
-		return
+		return false
 	}
 	t.counts[n.ID] = &n
+	return true
 }
 
 func (t *tallies) flushLater() {
@@ -94,11 +100,13 @@ func (t *tallies) flush(ctx context.Context) error {
 		err := t.c.store.Tally(wctx, batch[:n])
 		cancel()
 		if err != nil {
+			fits := true
 			t.mu.Lock()
 			for _, n := range batch {
-				t.merge(n)
+				fits = t.merge(n) && fits
 			}
 			t.mu.Unlock()
+			t.drop(fits)
 			return fmt.Errorf("write counts: %w", err)
 		}
 		batch = batch[n:]

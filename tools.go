@@ -3,7 +3,6 @@ package ledger
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 )
 
@@ -23,7 +22,8 @@ func (f ToolFunc) Call(ctx context.Context, args json.RawMessage) (json.RawMessa
 
 // JSON makes a Tool of a typed function. Guarded, its arguments are decoded
 // first: struct tags count, unknown fields do not, and a missing field equals its zero.
-// Empty arguments stand for the zero In. Arguments that do not decode are refused before anything runs.
+// Empty arguments stand for the zero In. Arguments that do not decode are refused before anything
+// runs. A result that JSON can not say is returned as nil, and its replay as ErrResultOmitted.
 func JSON[In, Out any](fn func(context.Context, In) (Out, error)) Tool { return jsonTool[In, Out]{fn} }
 
 type jsonTool[In, Out any] struct {
@@ -38,11 +38,20 @@ func (t jsonTool[In, Out]) Call(ctx context.Context, args json.RawMessage) (json
 	if err != nil {
 		return nil, err
 	}
-	return call(ctx)
+	res, err := call(ctx)
+	return res.data, err
 }
 
+// toolResult is the result of a wrapped tool.
+type toolResult struct {
+	data json.RawMessage
+	lost bool // the tool returned something that JSON can not say
+}
+
+type toolCall = func(context.Context) (toolResult, error)
+
 // bind decodes the arguments.
-func (t jsonTool[In, Out]) bind(args json.RawMessage) (any, func(context.Context) (json.RawMessage, error), error) {
+func (t jsonTool[In, Out]) bind(args json.RawMessage) (any, toolCall, error) {
 	var in In
 	if len(args) > 0 {
 		if err := json.Unmarshal(args, &in); err != nil {
@@ -52,15 +61,22 @@ func (t jsonTool[In, Out]) bind(args json.RawMessage) (any, func(context.Context
 	if t.fn == nil {
 		return in, nil, nil
 	}
-	return in, func(ctx context.Context) (json.RawMessage, error) {
+	return in, func(ctx context.Context) (toolResult, error) {
 		out, err := t.fn(ctx, in)
-		data, encodeErr := json.Marshal(out)
-		if encodeErr != nil && err == nil {
-			// The effect is done; an agent gets null in the place of what can not be said in JSON.
-			return nil, nil
-		}
-		return data, err
+		return resultOf(out), err
 	}, nil
+}
+
+// resultOf encodes what a tool returned. The effect is done by then: a value
+// that can not be said in JSON, or panics, is lost, not an error.
+func resultOf(out any) (res toolResult) {
+	defer func() {
+		if recover() != nil {
+			res = toolResult{lost: true}
+		}
+	}()
+	data, err := json.Marshal(out)
+	return toolResult{data, err != nil}
 }
 
 // WrapOptions say what a wrapped tool returns when its call is blocked. The
@@ -105,25 +121,31 @@ func (w *wrappedTool) Call(ctx context.Context, args json.RawMessage) (json.RawM
 		args = nil // both stand for none
 	}
 	call := Call{Tool: w.name, Args: args}
-	run := func(ctx context.Context) (json.RawMessage, error) { return w.tool.Call(ctx, args) }
-	if t, ok := w.tool.(interface {
-		bind(json.RawMessage) (any, func(context.Context) (json.RawMessage, error), error)
-	}); ok {
+	run := func(ctx context.Context) (toolResult, error) {
+		data, err := w.tool.Call(ctx, args)
+		return toolResult{data: data}, err
+	}
+	switch t := w.tool.(type) {
+	case interface {
+		bind(json.RawMessage) (any, toolCall, error)
+	}:
 		var err error
 		if call.Args, run, err = t.bind(args); err != nil {
 			return nil, err
 		}
+	case ToolFunc:
+		if t == nil {
+			run = nil
+		}
 	}
 	res, err := Do(ctx, w.guard, call, run)
-	var b *BlockedError
-	if !errors.As(err, &b) || b.Record.ID != res.Record.ID { // the tool's own error may tell of a call that it made
-		return res.Value, err
-	}
-	if w.opts.BlockedReturn != nil && (b.Reason == ErrDuplicate || b.Reason == ErrInProgress) {
+	b := res.blocked
+	switch {
+	case b == nil:
+	case w.opts.BlockedReturn != nil && (b.Reason == ErrDuplicate || b.Reason == ErrInProgress):
 		return w.opts.BlockedReturn, nil
-	}
-	if w.opts.Blocked != nil {
+	case w.opts.Blocked != nil:
 		return w.opts.Blocked(b)
 	}
-	return res.Value, err
+	return res.Value.data, err
 }

@@ -69,6 +69,7 @@ func Encode(r *ledger.Record) ([]byte, error) {
 		}
 		e.close(']')
 	}
+	e.time("succeeded", r.Succeeded)
 	e.close('}')
 	return e.buf, e.err
 }

@@ -47,6 +47,8 @@ type stored struct {
 	Started  time.Time `json:"started,omitzero"`
 	Finished time.Time `json:"finished,omitzero"`
 	Log      []attempt `json:"log,omitempty"`
+
+	Succeeded time.Time `json:"succeeded,omitzero"`
 }
 
 type owner struct {
@@ -130,7 +132,7 @@ func Decode(id ledger.ID, version ledger.Version, data []byte) (ledger.Record, e
 		Attempt: s.Attempt, Spent: s.Spent, Starts: s.Starts, Executed: s.Executed, Takeovers: s.Takeovers,
 		Owner: ledger.Owner(s.Owner), Args: fromText(s.Args), ArgsDigest: s.ArgsDigest, Result: fromText(s.Result),
 		ResultOmitted: s.Omitted, Error: (*ledger.Failure)(s.Error), Settled: (*ledger.Settlement)(s.Settled), Sealed: s.Sealed,
-		Created: s.Created, Started: s.Started, Finished: s.Finished,
+		Created: s.Created, Started: s.Started, Finished: s.Finished, Succeeded: s.Succeeded,
 	}
 	if r.State == ledger.StateRunning {
 		r.Fence = version
@@ -139,6 +141,27 @@ func Decode(id ledger.ID, version ledger.Version, data []byte) (ledger.Record, e
 		r.Log = append(r.Log, ledger.Attempt{Fence: a.Fence, Owner: ledger.Owner(a.Owner), Started: a.Started, Ended: a.Ended, Outcome: a.Outcome})
 	}
 	return r, nil
+}
+
+// Cut cuts the times of r to what Encode keeps of them, so that r is what
+// Decode will return. It changes nothing that r shares.
+func Cut(r *ledger.Record) {
+	r.Created, r.Started, r.Finished, r.Succeeded = clock(r.Created), clock(r.Started), clock(r.Finished), clock(r.Succeeded)
+	if r.Settled != nil {
+		settled := *r.Settled
+		settled.At = clock(settled.At)
+		r.Settled = &settled
+	}
+	if len(r.Log) == 0 {
+		r.Log = nil
+		return
+	}
+	log := make([]ledger.Attempt, len(r.Log))
+	for i, a := range r.Log {
+		a.Started, a.Ended = clock(a.Started), clock(a.Ended)
+		log[i] = a
+	}
+	r.Log = log
 }
 
 func clock(t time.Time) time.Time {
