@@ -36,9 +36,9 @@
 // A process that is stopped (SIGSTOP) in the middle of a commit holds up the
 // others until it goes on; their calls end with their contexts. A crash there holds up nobody.
 //
-// Reading by key, time or a finished state looks through all records of the
-// workflow: about a second for each 10^6. What is running, in doubt or
-// failed has an index.
+// Reading by key, time or success looks through all records of the workflow,
+// or of all if none is named: some seconds for each 10^6. What is running, in
+// doubt or failed has an index.
 //
 // # The files
 //

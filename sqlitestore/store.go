@@ -81,7 +81,7 @@ func (s *Store) claim(ctx context.Context, c *ledger.Claim) (ledger.Record, bool
 	}
 	next := c.Next
 	next.Owner.Session, next.Owner.Host, next.Owner.PID = s.owner.session, s.info.Host, s.info.PID
-	next.Created, next.Started, next.Finished = clock(next.Created), clock(next.Started), clock(next.Finished)
+	recordjson.Cut(&next)
 	data, err := recordjson.Encode(&next)
 	if err != nil {
 		return ledger.Record{}, false, notWritten(fmt.Errorf("%w: %w", ledger.ErrInvalid, err))
@@ -242,13 +242,6 @@ func (s *Store) close() error {
 		return fmt.Errorf("sqlitestore: close %s: %w", s.place.real, err)
 	}
 	return nil
-}
-
-func clock(t time.Time) time.Time {
-	if t.IsZero() {
-		return time.Time{}
-	}
-	return t.UTC().Truncate(time.Microsecond)
 }
 
 var (
