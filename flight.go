@@ -128,17 +128,7 @@ func (t *flights) look(f *flight) (stands *Record, unsure bool, outcome *Record)
 	return f.stands, f.unsure, f.outcome
 }
 
-// fence cancels the flight's tool if it runs under a claim below v, and keeps
-// one from starting under such a claim.
-func (t *flights) fence(f *flight, v Version) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	f.fenced = max(f.fenced, v)
-	if f.cancel != nil && f.stands.Fence < v {
-		f.cancel(ErrFenced)
-	}
-}
-
+// isFenced reports whether the claim with that fence was stolen.
 func (t *flights) isFenced(f *flight, claim Version) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -42,7 +42,6 @@ func TestMain(m *testing.M) {
 type fleet struct {
 	t     *testing.T
 	world *world
-	base  job
 
 	mu      sync.Mutex
 	procs   map[int]*os.Process // live, by worker
