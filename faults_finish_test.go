@@ -103,10 +103,11 @@ func TestOutcomeFenced(t *testing.T) {
 func TestResultTooLargeForStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, effects := ledger.NewMemory(), 0
-		g := newGuard(t, m, &ledger.Options{MaxResult: 4 << 20, Default: ledger.Policy{Replay: true}})
-		big := func(context.Context) (string, error) { effects++; return strings.Repeat("x", 2<<20), nil }
+		g := newGuard(t, m, &ledger.Options{MaxResult: ledger.MaxRecordBytes, Default: ledger.Policy{Replay: true}})
+		const size = ledger.MaxRecordBytes - 2 // with its quotes all that a record holds, without the arguments
+		big := func(context.Context) (string, error) { effects++; return strings.Repeat("x", size), nil }
 		res, err := ledger.Do(t.Context(), g, charge, big)
-		if len(res.Value) != 2<<20 || err != nil {
+		if len(res.Value) != size || err != nil {
 			t.Errorf("%d bytes, %v; want the value", len(res.Value), err)
 		}
 		if r := stored(t, m, g, charge); r.State != ledger.StateSucceeded || !r.ResultOmitted || r.Result != nil {
@@ -131,7 +132,7 @@ func TestOutboxIsBounded(t *testing.T) {
 		wantErr(t, call(1), ledger.ErrUnrecorded)
 		wantErr(t, call(2), ledger.ErrUnrecorded)
 		wantErr(t, call(3), ledger.ErrUnavailable)
-		wantErr(t, call(1), ledger.ErrUnavailable)
+		wantErr(t, call(1), ledger.ErrDuplicate) // what is known here needs no room
 		wantCount(t, "effects", n.count(), 2)
 		store.always("finish", nil)
 		time.Sleep(settled)

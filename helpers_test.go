@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"log/slog"
 	"sync"
@@ -16,7 +15,7 @@ import (
 )
 
 // quiet is a logger that says nothing.
-var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+var quiet = slog.New(slog.DiscardHandler)
 
 // errTool is what tools fail with.
 var errTool = errors.New("the downstream hung up")

@@ -88,7 +88,7 @@ func TestHooksPanic(t *testing.T) {
 		}
 	}
 	wantCount(t, "effects", n.count(), 3)
-	wantCount(t, "panics in the log", strings.Count(text.String(), "panic=boom"), 5)
+	wantCount(t, "panics in the log", strings.Count(text.String(), "a function of yours panicked"), 5)
 	if r := stored(t, m, g, charge); r.State != ledger.StateSucceeded {
 		t.Errorf("state %s", r.State)
 	}

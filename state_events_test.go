@@ -28,7 +28,7 @@ func stood(s State) Record {
 		ID: theID, Key: "k1", State: s, Version: 9, Fence: 7, Token: "token-1", Nonce: "nonce-1", InDoubt: DoubtReconcile,
 		Attempt: 2, Spent: 1, Starts: 5, Executed: 3, Takeovers: 1,
 		Owner: old, Args: []byte(`{"n":1}`), ArgsDigest: "digest-1", Sealed: true,
-		Created: dawn, Started: before, Log: logs, Attempts: 50, Blocked: 45,
+		Created: dawn, Started: before, Succeeded: dawn, Log: logs, Attempts: 50, Blocked: 45,
 	}
 	switch s {
 	case StateRunning:
@@ -64,7 +64,7 @@ func TestBegin(t *testing.T) {
 	next := Record{
 		ID: theID, Key: "k2", State: StateRunning, Nonce: "nonce-2", InDoubt: DoubtReconcile,
 		Starts: 6, Executed: 3, Takeovers: 1, Owner: Owner{Caller: "agent-B"},
-		Args: []byte(`{"n":2}`), ArgsDigest: "digest-2", Created: dawn, Started: noon, Log: logs, Attempts: 50, Blocked: 45,
+		Args: []byte(`{"n":2}`), ArgsDigest: "digest-2", Created: dawn, Started: noon, Succeeded: dawn, Log: logs, Attempts: 50, Blocked: 45,
 	}
 	logged := func(o Outcome) []Attempt {
 		return []Attempt{logs[0], {Fence: 7, Owner: old, Started: before, Outcome: o}}
@@ -110,7 +110,7 @@ func TestBegin(t *testing.T) {
 	s.ended = OutcomeLost
 	want := with(next, func(r *Record) {
 		r.InDoubt, r.Token, r.Attempt, r.Starts, r.Executed = DoubtRetry, "token-2", 1, 1, 0
-		r.Takeovers, r.Created, r.Log, r.Attempts, r.Blocked = 0, noon, nil, 0, 0
+		r.Takeovers, r.Created, r.Succeeded, r.Log, r.Attempts, r.Blocked = 0, noon, time.Time{}, nil, 0, 0
 	})
 	diff(t, "no record", begin(nil, s, decisionWords["run"], noon), want)
 
@@ -168,7 +168,7 @@ func TestFinish(t *testing.T) {
 			r.State, r.Finished, r.Alive = c.state, noon, false
 			r.Error, r.Settled, r.Result, r.ResultOmitted = c.ending.failure, c.ending.settled, c.result, c.omitted
 			if c.success {
-				r.Executed, r.Spent = 4, 2
+				r.Executed, r.Spent, r.Succeeded = 4, 2, noon
 			}
 			r.Log = []Attempt{logs[0], {Fence: 7, Owner: old, Started: before, Ended: noon, Outcome: c.outcome}}
 		})
@@ -184,13 +184,17 @@ func TestGiveBack(t *testing.T) {
 	})
 	diff(t, "nothing was stored", giveBack(claimed, nil), Record{ID: theID, Fence: 12, Nonce: "nonce-2"})
 
-	for _, state := range []State{StateSucceeded, StateFailed, StateInDoubt, StateRunning, "hibernating"} {
-		seen := with(stood(state), func(r *Record) { r.Alive = false })
+	for i, state := range []State{StateSucceeded, StateFailed, StateInDoubt, StateRunning, "hibernating", StateRunning} {
+		stolen := i == 5
+		seen := with(stood(state), func(r *Record) { r.Alive = stolen })
 		want := with(seen, func(r *Record) { // token, result, counts, owner and times are those seen
 			r.Version, r.Fence, r.Nonce, r.InDoubt = 0, 12, "nonce-2", DoubtBlock
 			if state == StateRunning {
 				r.State, r.Takeovers, r.Log = StateInDoubt, 2, claimed.Log
-				r.Error = &Failure{"the worker died or lost its claim while the call was running", ClassUncertain}
+				r.Error = &Failure{"its worker died while it was running", ClassUncertain}
+				if r.Alive = false; stolen {
+					r.Error.Message = "its claim was stolen while it was running"
+				}
 			}
 		})
 		diff(t, string(state), giveBack(claimed, &seen), want)
@@ -206,11 +210,11 @@ func TestSettle(t *testing.T) {
 		want Record
 	}{
 		{Resolution{As: ResolveHappened, Result: []byte(`8`), By: "ann", Reason: "seen on the statement"}, true, with(claimed, func(r *Record) {
-			r.State, r.Finished, r.Alive, r.Result, r.Executed, r.Spent = StateSucceeded, noon, false, []byte(`8`), 4, 2
+			r.State, r.Finished, r.Alive, r.Succeeded, r.Result, r.Executed, r.Spent = StateSucceeded, noon, false, noon, []byte(`8`), 4, 2
 			r.Settled = &Settlement{How: "happened", By: "ann", Reason: "seen on the statement", At: noon}
 		})},
 		{Resolution{As: ResolveHappened, By: "ann"}, true, with(claimed, func(r *Record) {
-			r.State, r.Finished, r.Alive, r.ResultOmitted, r.Executed, r.Spent = StateSucceeded, noon, false, true, 4, 2
+			r.State, r.Finished, r.Alive, r.Succeeded, r.ResultOmitted, r.Executed, r.Spent = StateSucceeded, noon, false, noon, true, 4, 2
 			r.Settled = &Settlement{How: "happened", By: "ann", At: noon}
 		})},
 		{Resolution{As: ResolveDidNotHappen, By: "ann", Reason: "no trace"}, true, with(claimed, func(r *Record) {

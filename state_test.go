@@ -45,6 +45,11 @@ var found = map[string]*Record{
 	"failed perm 1us":  {State: StateFailed, Error: &Failure{Class: ClassPermanent}, Finished: noon.Add(-hour + time.Microsecond)},
 	"failed perm ttl":  {State: StateFailed, Error: &Failure{Class: ClassPermanent}, Finished: noon.Add(-hour)},
 	"failed spent":     {State: StateFailed, Spent: 1, Error: &Failure{Class: ClassNotDone}, Finished: noon.Add(-time.Minute)},
+	"failed max ttl":   {State: StateFailed, Spent: 1, Error: &Failure{Class: ClassNotDone}, Succeeded: noon.Add(-hour), Finished: noon.Add(-time.Minute)},
+	"failed max 1us":   {State: StateFailed, Spent: 1, Error: &Failure{Class: ClassNotDone}, Succeeded: noon.Add(-hour + time.Microsecond), Finished: noon.Add(-time.Minute)},
+	"failed perm max":  {State: StateFailed, Spent: 1, Error: &Failure{Class: ClassPermanent}, Succeeded: noon.Add(-9 * hour), Finished: noon.Add(-time.Minute)},
+	"failed settled":   {State: StateFailed, Error: &Failure{Class: ClassNotDone}, Settled: &Settlement{}, Finished: noon.Add(-time.Minute)},
+	"failed settl old": {State: StateFailed, Error: &Failure{Class: ClassNotDone}, Settled: &Settlement{}, Finished: noon.Add(-9 * hour)},
 	"failed no reason": {State: StateFailed, Finished: noon.Add(-time.Minute)},
 
 	"in_doubt":      {State: StateInDoubt, Finished: noon.Add(-time.Minute)},
@@ -107,6 +112,11 @@ failed perm       | FAIL  | FAIL    | FAIL   | KEY     | FAIL   | FAIL  | FAIL  
 failed perm 1us   | FAIL  | FAIL    | FAIL   | KEY     | FAIL   | FAIL  | FAIL   | FAIL  | FAIL     | FAIL   | FAIL    | FAIL  | FAIL
 failed perm ttl   | FAIL  | FAIL    | FAIL   | KEY     | FAIL   | FAIL  | FAIL   | FAIL  | FAIL     | run!   | run!    | FAIL  | FAIL
 failed spent      | again | again   | again  | KEY     | again  | again | again  | again | again    | again  | again   | again | again
+failed max ttl    | again | again   | again  | KEY     | again  | again | again  | again | again    | again! | again!  | again | again
+failed max 1us    | again | again   | again  | KEY     | again  | again | again  | again | again    | again  | again   | again | again
+failed perm max   | FAIL  | FAIL    | FAIL   | KEY     | FAIL   | FAIL  | FAIL   | FAIL  | FAIL     | FAIL   | FAIL    | FAIL  | FAIL
+failed settled    | run   | run     | run    | KEY     | run    | run   | run    | run   | run      | run    | run     | run   | run
+failed settl old  | run   | run     | run    | KEY     | run    | run   | run    | run   | run      | run!   | run!    | run   | run
 failed no reason  | again | again   | again  | KEY     | again  | again | again  | again | again    | again  | again   | again | again
 in_doubt          | same  | same    | same   | KEY     | same   | same  | same   | same  | same     | same   | same    | ask   | DOUBT
 in_doubt old      | same  | same    | same   | KEY     | same   | same  | same   | same  | same     | same   | same    | ask   | DOUBT
