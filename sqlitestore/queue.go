@@ -164,7 +164,8 @@ func (s *Store) submit(ctx context.Context, o *op) error {
 // follow waits until o is answered or leads.
 func (s *Store) follow(ctx context.Context, o *op) (leads bool, err error) {
 	if ctx.Done() == nil {
-		return <-o.wake == lead, o.err
+		sig := <-o.wake
+		return sig == lead, o.err
 	}
 	select {
 	case sig := <-o.wake:

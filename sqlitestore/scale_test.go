@@ -114,6 +114,9 @@ func TestListMemory(t *testing.T) {
 
 // TestScale reports the throughput in an empty store and in a big one.
 func TestScale(t *testing.T) {
+	if testing.Short() {
+		t.Skip("only reports")
+	}
 	per := map[int]time.Duration{}
 	sizes := []int{1000, records()}
 	for range 2 {

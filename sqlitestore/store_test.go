@@ -18,5 +18,5 @@ func open(t testing.TB, dir string) ledger.Store {
 }
 
 func TestStore(t *testing.T) {
-	storetest.Run(t, open)
+	storetest.RunWith(t, open, &storetest.Options{Corrupt: sqlitestore.MakeNewer})
 }
