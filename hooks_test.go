@@ -30,6 +30,12 @@ func (l *told) hook(name string) func(ledger.Record) {
 	}
 }
 
+func (l *told) all() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Join(l.said, "; ")
+}
+
 func (l *told) options(p ledger.Policy) *ledger.Options {
 	return &ledger.Options{
 		Default: p, OnSuccess: l.hook("success"), OnFailure: l.hook("failure"), OnInDoubt: l.hook("doubt"), OnTakeover: l.hook("takeover"),
@@ -63,7 +69,7 @@ func TestHooks(t *testing.T) {
 			for _, outcome := range c.calls {
 				_, _ = ledger.Do(t.Context(), g, charge, func(context.Context) (int, error) { return 1, outcome })
 			}
-			if got := strings.Join(l.said, "; "); got != c.want {
+			if got := l.all(); got != c.want {
 				t.Errorf("got  %s\nwant %s", got, c.want)
 			}
 		})
