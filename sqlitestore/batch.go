@@ -16,6 +16,7 @@ import (
 type written struct {
 	base, version int64
 	recs          []int64
+	notices       bool // some of it makes stale what others remember
 }
 
 // write runs the batch in the transaction that begin began, commits it, and
@@ -85,6 +86,7 @@ func refuse(batch []*op, err error) {
 func (s *Store) apply(batch []*op) (bad *op, err error) {
 	w := s.writer
 	w.version, w.dirty, w.stale, w.notes, w.recs = w.base, false, false, w.notes[:0], nil
+	w.notices = false
 	census := s.census()
 	for _, o := range batch {
 		if o.refused {
@@ -123,7 +125,7 @@ func (s *Store) apply(batch []*op) (bad *op, err error) {
 // commit commits, or finds out what became of it.
 func (s *Store) commit(batch []*op) *written {
 	w := s.writer
-	done := &written{w.base, w.version, w.recs}
+	done := &written{w.base, w.version, w.recs, w.notices}
 	err := s.inject("commit")
 	if err == nil {
 		_, err = w.commit.exec()
@@ -361,5 +363,7 @@ func (w *writer) note(kind byte, rec int64) int64 {
 	if kind != noteVoid {
 		w.recs = append(w.recs, rec)
 	}
+	n := note{kind: kind}
+	w.notices = w.notices || n.notice()
 	return w.version
 }

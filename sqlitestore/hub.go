@@ -16,10 +16,18 @@ type hub struct {
 	users   int           // who wait
 	version int64         // what they have been told of
 	changed chan struct{} // closed and replaced with every change
+	notices *bell         // rung and replaced with every change that is a notice
 	waiters map[*waiter]struct{}
 	cancel  context.CancelFunc // of the poller; nil while it does not run
 	poller  sync.WaitGroup
 	stopped bool
+}
+
+// A bell is for those who want notices only: most commits have none, and need
+// not be read by them.
+type bell struct {
+	rung   chan struct{}
+	before int64 // once rung: up to this version there was no notice since the bell was hung up
 }
 
 // A waiter waits for one record.
@@ -49,6 +57,7 @@ func (s *Store) join(ctx context.Context) error {
 			return err
 		}
 		h.version, h.changed = version, make(chan struct{})
+		h.notices = &bell{rung: make(chan struct{})}
 		life, cancel := context.WithCancel(context.Background())
 		h.cancel = cancel
 		h.poller.Go(func() { s.poll(life) })
@@ -84,6 +93,13 @@ func (h *hub) changes() <-chan struct{} {
 	return h.changed
 }
 
+// bell returns the bell that the next notice rings.
+func (h *hub) bell() *bell {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.notices
+}
+
 // committed tells of a commit of this store.
 func (h *hub) committed(w *written) {
 	h.mu.Lock()
@@ -91,10 +107,20 @@ func (h *hub) committed(w *written) {
 	if h.users == 0 {
 		return
 	}
+	before := h.version
 	if h.version == w.base { // else others wrote before, and the poller tells of it all
 		h.version = w.version
 	}
 	h.tell(w.recs)
+	if w.notices {
+		h.ring(before)
+	}
+}
+
+func (h *hub) ring(before int64) {
+	h.notices.before = before
+	close(h.notices.rung)
+	h.notices = &bell{rung: make(chan struct{})}
 }
 
 // tell wakes those who wait for one of recs, all if recs is nil.
@@ -157,6 +183,7 @@ func (s *Store) poll(ctx context.Context) {
 			// Each of those who wait finds it by itself: wake them to it.
 			s.hub.mu.Lock()
 			s.hub.tell(nil)
+			s.hub.ring(0)
 			s.hub.mu.Unlock()
 			pause = s.opts.PollMax
 		case changed:
@@ -185,9 +212,10 @@ func (s *Store) look(ctx context.Context) (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	recs := make([]int64, 0, len(notes))
+	recs, notices := make([]int64, 0, len(notes)), gap
 	for i := range notes {
 		recs = append(recs, notes[i].rec)
+		notices = notices || notes[i].notice()
 	}
 	if gap {
 		recs = nil
@@ -195,8 +223,12 @@ func (s *Store) look(ctx context.Context) (changed bool, err error) {
 	h := &s.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	before := h.version
 	h.version = max(h.version, upto)
 	h.tell(recs)
+	if notices {
+		h.ring(min(before, known))
+	}
 	return true, nil
 }
 

@@ -16,8 +16,9 @@ import (
 	"github.com/ledger-once/ledger/internal/recordjson"
 )
 
-// TestRatios compares the store with what a user would write by hand on the same
-// driver, file layout and durability: one transaction for each claim and finish.
+// TestRatios compares the store, and a whole guarded call on it, with one transaction for each
+// claim and finish of the same durability: bare prepared statements of the same shape below
+// database/sql, and what a user would write by hand with database/sql.
 //
 //	go test ./sqlitestore -run TestRatios -v
 //
@@ -25,22 +26,44 @@ import (
 func TestRatios(t *testing.T) {
 	rounds, warm := 3, 100
 	if !testing.Short() && testing.Verbose() {
-		rounds, warm = 21, 2500 // the first round of the log extends its file, which costs both more
+		rounds, warm = 21, 2500 // the first round of the log extends its file, which costs all more
 	}
-	for _, c := range []struct {
-		callers, bare, store int
-	}{{1, 60, 60}, {128, 256, 1024}} {
-		var bares, stores, ratios []float64
-		bare, store := newBare(t), newPlain(t)
-		perCall(t, bare, c.callers, warm)
-		perCall(t, store, c.callers, warm)
-		for range rounds { // in turns, so that a noisy neighbour meets both
-			b, s := perCall(t, bare, c.callers, c.bare), perCall(t, store, c.callers, c.store)
-			bares, stores = append(bares, float64(b)), append(stores, float64(s))
-			ratios = append(ratios, float64(b)/float64(s))
+	for _, callers := range []int{1, 128} {
+		alone, grouped := 60, 60
+		if callers > 1 {
+			alone, grouped = 256, 1024
 		}
-		t.Logf("%3d callers: bare %.0f µs a call, store %.0f µs (medians); the store's time is %.2f of the bare one's, its calls per second %.1f times as many",
-			c.callers, median(bares)/1000, median(stores)/1000, 1/median(ratios), median(ratios))
+		ways := []struct {
+			name  string
+			c     caller
+			calls int
+			took  []float64 // a call, in ns, by round
+		}{
+			{name: "bare transactions", c: newBare(t), calls: alone},
+			{name: "by hand", c: newByHand(t), calls: alone},
+			{name: "store", c: newPlain(t), calls: grouped},
+			{name: "guarded call", c: newGuarded(t), calls: grouped},
+		}
+		for _, w := range ways {
+			perCall(t, w.c, callers, warm)
+		}
+		for range rounds { // in turns, so that a noisy neighbour meets all
+			for i := range ways {
+				ways[i].took = append(ways[i].took, float64(perCall(t, ways[i].c, callers, ways[i].calls)))
+			}
+		}
+		for _, w := range ways {
+			times := func(base []float64) float64 {
+				ratios := make([]float64, rounds)
+				for i := range ratios {
+					ratios[i] = w.took[i] / base[i]
+				}
+				return median(ratios)
+			}
+			bare, hand := times(ways[0].took), times(ways[1].took)
+			t.Logf("%3d callers: %-17s %6.0f µs a call; %.2f of the time of bare transactions (%.1f times the calls a second), %.2f of that by hand (%.1f times)",
+				callers, w.name, median(slices.Clone(w.took))/1000, bare, 1/bare, hand, 1/hand)
+		}
 	}
 }
 

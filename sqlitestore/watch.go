@@ -76,7 +76,10 @@ func (s *Store) watch(ctx context.Context, o *ledger.WatchOptions, yield func(le
 		return nil
 	}
 	for {
-		changed := s.hub.changes()
+		changed, bell := s.hub.changes(), s.hub.bell()
+		if o.Notices {
+			changed = bell.rung
+		}
 		changes, upto, err := s.changesSince(ctx, cursor, o)
 		if err != nil {
 			return err
@@ -92,6 +95,9 @@ func (s *Store) watch(ctx context.Context, o *ledger.WatchOptions, yield func(le
 		}
 		select {
 		case <-changed:
+			if o.Notices {
+				cursor = max(cursor, bell.before)
+			}
 		case <-ctx.Done():
 			return notWritten(ctx.Err())
 		case <-s.closing:

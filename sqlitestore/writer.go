@@ -29,6 +29,7 @@ type writer struct {
 	stale   bool // the guess was wrong
 	notes   []byte
 	recs    []int64 // that the batch wrote or removed
+	notices bool    // the batch makes stale what others remember
 }
 
 // keepCommits is for how many versions the commits are kept: a watcher that lags by more gets a ChangeSync.
