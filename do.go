@@ -396,7 +396,7 @@ func (c *core) replay(p *prepared, t tool, r *Record) *BlockedError {
 		err = t.decode(readable.Result)
 	}
 	if err != nil {
-		c.opts.Logger.Warn("ledger: a recorded result can not be replayed", "call", r.ID, "error", err)
+		c.opts.Logger.Warn("ledger: a recorded result can not be replayed: it does not decode into the tool's result, or can not be unsealed", "call", r.ID)
 		return c.blocked(p, r, ErrResultOmitted)
 	}
 	c.tallies.add(Tally{ID: r.ID, Attempts: 1, Blocked: 1})

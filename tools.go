@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+
+	"github.com/ledger-once/ledger/fingerprint"
 )
 
 // A Tool takes and returns JSON, as agents call it.
@@ -54,7 +56,7 @@ type toolCall = func(context.Context) (toolResult, error)
 func (t jsonTool[In, Out]) bind(args json.RawMessage) (any, toolCall, error) {
 	var in In
 	if len(args) > 0 {
-		if err := json.Unmarshal(args, &in); err != nil {
+		if err := unmarshal(args, &in); err != nil {
 			return nil, nil, fmt.Errorf("ledger: %w: the arguments do not fit %T: %w", ErrInvalid, in, err)
 		}
 	}
@@ -65,6 +67,28 @@ func (t jsonTool[In, Out]) bind(args json.RawMessage) (any, toolCall, error) {
 		out, err := t.fn(ctx, in)
 		return resultOf(out), err
 	}, nil
+}
+
+// unmarshal also takes an integer that is spelled 100.0 or 1e2, as agents do.
+func unmarshal[In any](args json.RawMessage, in *In) error {
+	err := json.Unmarshal(args, in)
+	if err == nil {
+		return nil
+	}
+	plain, newErr := fingerprint.New(fingerprint.Rules{}, nil)
+	if newErr != nil {
+		return err
+	}
+	exact, storedErr := plain.Stored(nil, args)
+	if storedErr != nil {
+		return err
+	}
+	var fresh In // the first try may have left something
+	if json.Unmarshal(exact, &fresh) != nil {
+		return err
+	}
+	*in = fresh
+	return nil
 }
 
 // resultOf encodes what a tool returned. The effect is done by then: a value

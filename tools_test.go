@@ -184,3 +184,30 @@ func TestWrapBlocked(t *testing.T) {
 	_, err := outer.Call(t.Context(), json.RawMessage(`1`))
 	blocked(t, err, ledger.ErrDuplicate) // the tool ran: its own error, not a stand-in for it
 }
+
+// Agents spell integers as they like.
+func TestJSONTakesAnyIntegerSpelling(t *testing.T) {
+	type in struct{ Amount int }
+	ran := 0
+	g := newGuard(t, ledger.NewMemory(), nil)
+	tool := g.WrapTool("charge", ledger.JSON(func(_ context.Context, a in) (int, error) {
+		ran++
+		return a.Amount, nil
+	}), &ledger.WrapOptions{BlockedReturn: json.RawMessage(`"blocked"`)})
+	for i, tt := range []struct{ args, want string }{
+		{`{"amount":9900.0}`, `9900`},
+		{`{"amount":9900}`, `"blocked"`},
+		{`{"amount":99e2}`, `"blocked"`},
+	} {
+		got, err := tool.Call(t.Context(), json.RawMessage(tt.args))
+		if err != nil || string(got) != tt.want {
+			t.Errorf("%d: %s: got %s, %v, want %s", i, tt.args, got, err, tt.want)
+		}
+	}
+	if _, err := tool.Call(t.Context(), json.RawMessage(`{"amount":99.5}`)); !errors.Is(err, ledger.ErrInvalid) {
+		t.Errorf("a fraction for an integer: %v, want ErrInvalid", err)
+	}
+	if ran != 1 {
+		t.Errorf("ran %d times, want 1", ran)
+	}
+}
