@@ -59,7 +59,7 @@ func fingerprinter(tb testing.TB) func() fingerprint.Sum {
 
 // BenchmarkLocalDuplicate measures a duplicate of a call that this process has
 // seen finish, and what that costs beyond the fingerprint: at most 1 µs and 3
-// allocations are allowed (issue 2).
+// allocations are allowed.
 func BenchmarkLocalDuplicate(b *testing.B) {
 	sum, g := fingerprinter(b), remembering(b)
 	b.ReportAllocs()

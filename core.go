@@ -33,17 +33,15 @@ type core struct {
 	lifeMu  sync.Mutex
 	workers sync.WaitGroup // goroutines in the background
 
-	// closing ends when Close has waited long enough; it cancels what still runs.
-	closing    context.Context
-	endWaiting context.CancelFunc
-	closeDone  chan struct{} // closed when Close is through
-	closeErr   error         // its result
+	closeDone chan struct{} // closed when Close is through
+	closeErr  error         // its result
 
 	mu      sync.Mutex
-	closed  atomic.Bool   // written under mu
-	active  int           // calls past the closed check
-	idle    chan struct{} // closed when active falls to 0 after closing
-	watches atomic.Bool   // the watch of notices was started; written under mu
+	closed  atomic.Bool         // written under mu
+	active  map[*visit]struct{} // calls past the closed check
+	idle    chan struct{}       // closed when there are none after closing
+	waited  chan struct{}       // closed when Close has waited long enough
+	watches atomic.Bool         // the watch of notices was started; written under mu
 }
 
 func newCore(store Store, opts Options) (*core, error) {
@@ -70,8 +68,7 @@ func newCore(store Store, opts Options) (*core, error) {
 		}
 	}
 	c.life, c.endLife = context.WithCancel(context.Background())
-	c.closing, c.endWaiting = context.WithCancel(context.Background())
-	c.closeDone = make(chan struct{})
+	c.active, c.waited, c.closeDone = make(map[*visit]struct{}), make(chan struct{}), make(chan struct{})
 	c.flights.init()
 	c.cache.init(c.opts.CacheSize)
 	c.tallies.c, c.outbox.c, c.footgun.c = c, c, c
@@ -86,23 +83,44 @@ func (c *core) policy(tool string) *compiled {
 	return c.byDef
 }
 
-// enter counts a call in; Close waits until all have left.
-func (c *core) enter() error {
+// A visit is a call that Close waits for, and cancels when it has waited long enough.
+type visit struct{ cancel context.CancelCauseFunc }
+
+// enter lets a call in. The context returned is the call's own; leave ends it.
+func (c *core) enter(ctx context.Context) (context.Context, *visit, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	v := &visit{cancel}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed.Load() {
-		return fmt.Errorf("ledger: %w: this guard takes no more calls", ErrClosed)
+		cancel(nil)
+		return nil, nil, fmt.Errorf("ledger: %w: this guard takes no more calls", ErrClosed)
 	}
-	c.active++
-	return nil
+	c.active[v] = struct{}{}
+	return ctx, v, nil
 }
 
-func (c *core) leave() {
+func (c *core) leave(v *visit) {
+	v.cancel(nil)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.active--
-	if c.active == 0 && c.closed.Load() {
+	delete(c.active, v)
+	if len(c.active) == 0 && c.closed.Load() {
 		close(c.idle)
+	}
+}
+
+// endWaiting cancels the calls that are still there.
+func (c *core) endWaiting() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	select {
+	case <-c.waited:
+	default:
+		close(c.waited)
+	}
+	for v := range c.active {
+		v.cancel(ErrClosed)
 	}
 }
 
@@ -121,17 +139,10 @@ func (c *core) goBackground(fn func()) bool {
 	return true
 }
 
-// join returns ctx, cancelled with ErrClosed when Close has waited long enough.
-func (c *core) join(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(c.closing, func() { cancel(ErrClosed) })
-	return ctx, func() { stop(); cancel(nil) }
-}
-
 func (c *core) close(ctx context.Context) error {
 	c.mu.Lock()
 	first := !c.closed.Swap(true)
-	if first && c.active == 0 {
+	if first && len(c.active) == 0 {
 		close(c.idle)
 	}
 	c.mu.Unlock()
@@ -155,13 +166,13 @@ func (c *core) finishUp(ctx context.Context) error {
 	case <-c.idle:
 	case <-ctx.Done():
 		c.endWaiting()
-	case <-c.closing.Done():
+	case <-c.waited: // a second Close was more impatient
 	}
 	select {
 	case <-c.idle:
 	case <-time.After(closeGrace):
 		c.mu.Lock()
-		errs = append(errs, fmt.Errorf("%w: %d calls did not return after their context was cancelled", ErrRunning, c.active))
+		errs = append(errs, fmt.Errorf("%w: %d calls did not return after their context was cancelled", ErrRunning, len(c.active)))
 		c.mu.Unlock()
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeGrace)
@@ -171,7 +182,6 @@ func (c *core) finishUp(ctx context.Context) error {
 	c.endLife()
 	c.lifeMu.Unlock()
 	c.workers.Wait()
-	c.endWaiting()
 	return errors.Join(errs...)
 }
 
@@ -184,13 +194,23 @@ type prepared struct {
 	caller string
 	args   any
 	digest string // of the arguments; without a key, only after identify
-	canon  []byte // of the arguments, where there is no key; only after identify
+	canon  []byte // of the arguments; until release
+	buf    *[]byte
+}
+
+// release gives back the memory of canon.
+func (p *prepared) release() {
+	if p.buf != nil {
+		*p.buf = p.canon
+		buffers.Put(p.buf)
+		p.buf, p.canon = nil, nil
+	}
 }
 
 var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 1024); return &b }}
 
 // prepare validates a call and computes its fingerprint. It allocates nothing
-// for a call whose arguments are in a struct.
+// for a call whose arguments are in a struct. Without an error the caller releases it.
 func (g *Guard) prepare(ctx context.Context, call *Call) (prepared, error) {
 	p := prepared{
 		id:     ID{Workflow: first(call.Workflow, fromContext(ctx, workflowKey), g.workflow), Tool: call.Tool},
@@ -214,17 +234,18 @@ func (g *Guard) prepare(ctx context.Context, call *Call) (prepared, error) {
 		return p, nil
 	}
 	buf := buffers.Get().(*[]byte)
-	defer buffers.Put(buf)
 	canon, tagged, err := p.policy.hasher.Canon((*buf)[:0], call.Args)
 	if err != nil {
+		buffers.Put(buf)
 		return p, fmt.Errorf("ledger: %s: %w", p.id.Tool, err)
 	}
-	*buf = canon
+	p.buf, p.canon = buf, canon
 	if p.key == "" {
 		p.key = tagged
 	}
 	if p.key != "" {
 		if err := checkName("key", p.key, MaxKeyBytes); err != nil {
+			p.release()
 			return p, fmt.Errorf("ledger: %s: %w", p.id.Tool, err)
 		}
 		p.digest = p.policy.hasher.Digest(canon).String()
@@ -234,17 +255,11 @@ func (g *Guard) prepare(ctx context.Context, call *Call) (prepared, error) {
 }
 
 // identify completes what a call needs once it goes beyond what this process remembers.
-func (p *prepared) identify() error {
+func (p *prepared) identify() {
 	p.id.Fingerprint = p.sum.String()
-	if p.key != "" {
-		return nil
+	if p.key == "" {
+		p.digest = p.policy.hasher.Digest(p.canon).String()
 	}
-	var err error
-	if p.canon, _, err = p.policy.hasher.Canon(nil, p.args); err != nil {
-		return fmt.Errorf("ledger: %s: %w", p.id.Tool, err)
-	}
-	p.digest = p.policy.hasher.Digest(p.canon).String()
-	return nil
 }
 
 func first(a, b, c string) string {

@@ -46,8 +46,9 @@ type exec struct {
 	p       *prepared
 	t       tool
 	arrived time.Time
-	waited  bool   // for another caller's run: its result is this call's answer
-	stored  []byte // what the record keeps of the arguments, once there was a claim
+	cancel  context.CancelCauseFunc // of the call
+	waited  bool                    // for another caller's run: its result is this call's answer
+	stored  []byte                  // what the record keeps of the arguments, once there was a claim
 	verdict *BlockedError
 
 	f     *flight // ours, once we have one
@@ -92,18 +93,16 @@ func (x *exec) do(ctx context.Context, force bool) (Record, bool, error) {
 	if !x.t.valid() {
 		return Record{}, false, fmt.Errorf("ledger: %s: %w: %w", p.id.Tool, ErrInvalid, errNoTool)
 	}
-	if err := c.enter(); err != nil {
+	ctx, v, err := c.enter(ctx)
+	if err != nil {
 		return Record{}, false, err
 	}
-	defer c.leave()
-	ctx, cancel := c.join(ctx)
-	defer cancel()
+	defer c.leave(v)
+	x.cancel = v.cancel
 	if p.policy.Unlimited {
 		return c.doUnlimited(ctx, p, x.t)
 	}
-	if err := p.identify(); err != nil {
-		return Record{}, false, err
-	}
+	p.identify()
 	if ctx.Err() != nil {
 		return Record{}, false, x.notStarted(ctx, nil)
 	}

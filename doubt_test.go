@@ -184,7 +184,10 @@ func TestReconcileCrashes(t *testing.T) {
 		t.Errorf("got %d, %v; want what the downstream knows", res.Value, err)
 	}
 	close(leave)
-	wantErr(t, <-ended, ledger.ErrFenced)
+	// Whichever it heard of first: its lease is lost, and another has the call.
+	if err := <-ended; !errors.Is(err, ledger.ErrLeaseLost) && !errors.Is(err, ledger.ErrFenced) {
+		t.Errorf("got %v, want ErrLeaseLost or ErrFenced", err)
+	}
 	wantCount(t, "runs", n.count(), 0)
 	if r := stored(t, m, g, charge); r.State != ledger.StateSucceeded || r.Token != token || r.Takeovers != 2 {
 		t.Errorf("%s, %d takeovers; want succeeded, 2", r.State, r.Takeovers)

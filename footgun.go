@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"sync"
@@ -64,6 +65,7 @@ func (w *footgun) note(tool ID, canon []byte) []string {
 		r = &recent{}
 		w.tools[tool] = r
 	}
+	canon = bytes.Clone(canon) // the call's own memory is used again
 	now, slot := time.Now(), r.n%len(r.at)
 	oldest := r.at[slot]
 	if r.n >= len(r.at) && now.Sub(oldest) <= footgunWithin {

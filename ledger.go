@@ -197,6 +197,7 @@ func Do[T any](ctx context.Context, g *Guard, c Call, fn func(context.Context) (
 	if err != nil {
 		return Result[T]{}, nest(ctx, err)
 	}
+	defer p.release()
 	if r, d := g.recall(&p); d.action != 0 {
 		return recalled[T](ctx, g, &p, r, d)
 	}
@@ -221,6 +222,7 @@ func Force[T any](ctx context.Context, g *Guard, c Call, fn func(context.Context
 	if err != nil {
 		return Result[T]{}, nest(ctx, err)
 	}
+	defer p.release()
 	return doTyped(ctx, g, p, fn, true)
 }
 
@@ -245,6 +247,7 @@ func DoErr(ctx context.Context, g *Guard, c Call, fn func(context.Context) error
 	if err != nil {
 		return Result[struct{}]{}, nest(ctx, err)
 	}
+	defer p.release()
 	if r, d := g.recall(&p); d.action != 0 {
 		return recalled[struct{}](ctx, g, &p, r, d)
 	}

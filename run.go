@@ -114,6 +114,9 @@ func (x *exec) claimAgain(ctx context.Context, held Record, failure *Failure) (R
 	case failure.Class == ClassNotDone:
 		d.lineage, ended = newToken, OutcomeFailed
 	}
+	if err := x.mayStart(ctx, held); err != nil {
+		return x.keepFailure(ctx, held, failure, err)
+	}
 	s, err := x.start(ended)
 	if err != nil {
 		return x.keepFailure(ctx, held, failure, err)
@@ -188,8 +191,7 @@ func (x *exec) attempt(ctx context.Context, claimed Record, fn func(context.Cont
 	c, p := x.c, x.p
 	outer, _ := ctx.Value(frameKey).(*frame)
 	info := &ClaimInfo{ID: p.id, Fence: claimed.Fence, Attempt: claimed.Attempt, Token: claimed.Token}
-	tctx, cancel := context.WithCancelCause(toolContext{ctx, info, &frame{p.id, outer}})
-	defer cancel(nil)
+	tctx, cancel := context.Context(toolContext{ctx, info, &frame{p.id, outer}}), x.cancel
 	if p.policy.Timeout > 0 {
 		var stop context.CancelFunc
 		tctx, stop = context.WithTimeout(tctx, p.policy.Timeout)

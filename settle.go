@@ -35,8 +35,9 @@ func (a ResolveAs) String() string { return enumName(resolveNames[:], uint8(a)) 
 func (g *Guard) ID(ctx context.Context, call Call) (ID, error) {
 	p, err := g.prepare(ctx, &call)
 	if err == nil && !p.policy.Unlimited {
-		err = p.identify()
+		p.identify()
 	}
+	p.release()
 	return p.id, err
 }
 
@@ -104,10 +105,11 @@ func (g *Guard) resolve(ctx context.Context, id ID, res Resolution) (Record, err
 	case len(res.By)+len(res.Reason) > maxMessage:
 		return Record{}, fmt.Errorf("%w: By and Reason may have %d bytes together", ErrInvalid, maxMessage)
 	}
-	if err := g.enter(); err != nil {
+	ctx, v, err := g.enter(ctx)
+	if err != nil {
 		return Record{}, err
 	}
-	defer g.leave()
+	defer g.leave(v)
 	for range maxRounds {
 		seen, err := g.get(ctx, id)
 		if err != nil {
