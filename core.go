@@ -237,7 +237,7 @@ func (g *Guard) prepare(ctx context.Context, call *Call) (prepared, error) {
 	canon, tagged, err := p.policy.hasher.Canon((*buf)[:0], call.Args)
 	if err != nil {
 		buffers.Put(buf)
-		return p, fmt.Errorf("ledger: %s: %w", p.id.Tool, err)
+		return p, fmt.Errorf("ledger: %s: %w: %w", p.id.Tool, ErrInvalid, err)
 	}
 	p.buf, p.canon = buf, canon
 	if p.key == "" {

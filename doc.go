@@ -44,8 +44,9 @@
 //		})
 //
 // Calls are the same if workflow, tool and arguments are. The order of fields,
-// white space, the spelling of numbers and float drift beyond 8 decimals do not
-// count; package fingerprint has the rules. Arguments that change with every retry (a timestamp, a random
+// white space, the spelling of numbers and float drift (beyond 8 decimals, or 9 significant digits below 1) do not
+// count; package fingerprint has the rules. Only exported fields of structs count, as
+// for encoding/json. Arguments that change with every retry (a timestamp, a random
 // ID) make every retry a new call: give such calls a key ([WithKey], Call.Key,
 // or a field tagged `ledger:"key"`), or leave those fields out (Policy.Ignore, `ledger:"ignore"`). The guard
 // warns when a tool's arguments keep changing, and names the fields.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/cenkalti/backoff/v4"
 
@@ -34,7 +35,8 @@ var (
 	ErrUnavailable = errors.New("store unavailable")
 	// ErrNotWritten joins an error of a store after which nothing was written and nothing will be.
 	ErrNotWritten = errors.New("nothing was written")
-	// ErrUnrecorded: the tool ran and its value is returned, but its outcome is not yet, or can not be, recorded.
+	// ErrUnrecorded: the tool ran and its value is returned, but its outcome is not yet, or can
+	// not be, recorded. Such an error never matches ErrUnavailable.
 	ErrUnrecorded = errors.New("the tool ran, but its outcome is not recorded")
 	// ErrFenced: the record was claimed or changed by another since.
 	ErrFenced = errors.New("fenced: the record was changed by another since")
@@ -66,6 +68,12 @@ func (e *BlockedError) Error() string {
 	s := fmt.Sprintf("ledger: %s blocked: %v", e.Record.ID, e.Reason)
 	if e.Reason == ErrFailed && e.Record.Error != nil {
 		s += ": " + e.Record.Error.Message
+	}
+	switch r := &e.Record; {
+	case e.Reason == ErrInProgress:
+		s += fmt.Sprintf(" (process %d on %s, since %s)", r.Owner.PID, r.Owner.Host, r.Started.Format(time.RFC3339))
+	case e.Reason == ErrDuplicate || e.Reason == ErrResultOmitted:
+		s += fmt.Sprintf(" (at %s)", r.Finished.Format(time.RFC3339))
 	}
 	if e.ArgsDiffer {
 		s += " (the arguments differ from the recorded ones)"

@@ -312,8 +312,8 @@ func TestLog(t *testing.T) {
 	wantErr(t, err)
 	want := `✓ a_mail k [31m1  attempts 3  executed 1  blocked 2
 ✗ b_card  attempts 2  executed 0  blocked 1  → card declined
-? c_page  attempts 1  executed 0  blocked 0  → the downstream hung up
-? d_dead  attempts 1  executed 0  blocked 0
+? c_page  attempts 1  executed 0  blocked 0  → the downstream hung up  [default/c_page/6305acedab869f29eb323d21bf1b33ba]
+? d_dead  attempts 1  executed 0  blocked 0  [default/d_dead/9e3ae0c9395a7a58ccd924b2ede22fc0]
 ∞ e_search  attempts 2  executed 2  blocked 0
 … f_self  attempts 1  executed 0  blocked 0
 ✓ a_mail (order-42)  attempts 1  executed 1  blocked 0

@@ -20,11 +20,12 @@ type Policy struct {
 	// TTL after its finish, a finished call may run again. It never slides, and
 	// never applies to a call in doubt. Defaults to 0, never.
 	TTL time.Duration
-	// Timeout cancels the tool's context. The claim stays held until the tool
-	// returns. Defaults to 0, none.
+	// Timeout cancels the tool's context. The claim stays held, and the caller
+	// waits, until the tool returns; one that ignores its context holds both. Defaults to 0, none.
 	Timeout time.Duration
 	// Wait lets a duplicate of a running call wait so long for its result
-	// instead of being blocked. Defaults to 0.
+	// instead of being blocked. The policy of the worker that runs it has to
+	// have Wait or Replay too, or the result is not recorded (ErrResultOmitted). Defaults to 0.
 	Wait time.Duration
 	// InDoubt decides about a call of which nobody knows whether its effect
 	// happened. Defaults to DoubtRetry.

@@ -153,7 +153,16 @@ func (x *exec) notRetried(failure *Failure, err error) error {
 	if failure == nil {
 		return fmt.Errorf("ledger: %s was not started: %w", x.p.id, err)
 	}
-	return fmt.Errorf("ledger: %s: %w: it is not tried again: %w", x.p.id, ErrUnrecorded, err)
+	if errors.Is(err, ErrFenced) {
+		return fmt.Errorf("ledger: %s: %w: it is not tried again: %w", x.p.id, ErrUnrecorded, ErrFenced)
+	}
+	return unrecorded(x.p.id, "yet; it is kept and sent again, and the call is not tried again", err)
+}
+
+// unrecorded is the error of a tool that ran. It must not match ErrUnavailable or
+// ErrNotWritten: to a caller these say that nothing happened.
+func unrecorded(id ID, what string, cause error) error {
+	return fmt.Errorf("ledger: %s: %w %s: %v", id, ErrUnrecorded, what, cause)
 }
 
 // known is the record to write for a claim that is not used for another try:
@@ -168,10 +177,15 @@ func known(held Record, failure *Failure) Record {
 // keepFailure writes what is known when there can be no further try.
 func (x *exec) keepFailure(ctx context.Context, held Record, failure *Failure, cause error) (Record, error) {
 	done := known(held, failure)
-	err := fmt.Errorf("ledger: %s is not tried again: %w", x.p.id, cause)
 	if failure == nil {
 		x.settle(ctx, done)
-		return done, err
+		return done, fmt.Errorf("ledger: %s was not started: %w", x.p.id, cause)
+	}
+	err := fmt.Errorf("ledger: %s is not tried again: %v", x.p.id, cause)
+	for _, told := range []error{ErrFenced, ErrLeaseLost, ErrClosed} {
+		if errors.Is(cause, told) {
+			err = fmt.Errorf("ledger: %s is not tried again: %w", x.p.id, told)
+		}
 	}
 	recErr := x.record(ctx, done)
 	if recErr == nil {
@@ -196,6 +210,10 @@ func (x *exec) attempt(ctx context.Context, claimed Record, fn func(context.Cont
 		var stop context.CancelFunc
 		tctx, stop = context.WithTimeout(tctx, p.policy.Timeout)
 		defer stop()
+		late := time.AfterFunc(p.policy.Timeout+time.Second, func() {
+			c.opts.Logger.Warn("ledger: a tool goes on after its Timeout; its claim is held and its caller waits until it returns", "call", p.id, "timeout", p.policy.Timeout)
+		})
+		defer late.Stop()
 	}
 	c.flights.stand(x.f, &claimed, cancel)
 	if c.leaser != nil {
@@ -312,10 +330,10 @@ func (x *exec) record(ctx context.Context, done Record) error {
 	c.flights.stand(x.f, &done, nil)
 	if !x.post(&letter{what: "an outcome", outcome: true, done: done}) {
 		c.opts.Logger.Error("ledger: an outcome is not recorded, and the guard is closed; the call is in doubt", "call", done.ID, "outcome", done.State, "error", err)
-		return fmt.Errorf("ledger: %s: %w, and the guard is closed: the call will be found in doubt: %w", done.ID, ErrUnrecorded, err)
+		return unrecorded(done.ID, "and the guard is closed: the call will be found in doubt", err)
 	}
 	c.opts.Logger.Error("ledger: an outcome is not recorded yet; it is kept and sent again", "call", done.ID, "outcome", done.State, "error", err)
-	return fmt.Errorf("ledger: %s: %w yet; it is kept and sent again: %w", done.ID, ErrUnrecorded, err)
+	return unrecorded(done.ID, "yet; it is kept and sent again", err)
 }
 
 // settle writes what ends a claim without an outcome of a tool.

@@ -80,7 +80,8 @@ func (g *Guard) History(ctx context.Context, f Filter) iter.Seq2[Record, error] 
 //	✓ send_email   attempts 3  executed 1  blocked 2
 //	✗ charge_card  attempts 1  executed 0  blocked 0  → card declined
 //
-// with … for running and ? for in doubt.
+// with … for running and ? for in doubt, then with the ID that Resolve takes
+// (ParseID reads it). attempts counts calls, those that were blocked included.
 func (g *Guard) Log(ctx context.Context, w io.Writer, f Filter) error {
 	for r, err := range g.History(ctx, f) {
 		if err != nil {
@@ -111,6 +112,9 @@ func logLine(r *Record) string {
 	fmt.Fprintf(&b, "  attempts %d  executed %d  blocked %d", r.Attempts, r.Executed, r.Blocked)
 	if r.Error != nil {
 		fmt.Fprintf(&b, "  → %s", oneLine(r.Error.Message))
+	}
+	if r.Status() == StateInDoubt {
+		fmt.Fprintf(&b, "  [%s]", r.ID) // what Resolve wants
 	}
 	b.WriteByte('\n')
 	return b.String()

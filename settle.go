@@ -167,9 +167,9 @@ func (c *core) finishToSettle(ctx context.Context, done Record) error {
 		return err
 	}
 	if !c.outbox.post(&letter{flight: c.flights.detached(done.ID), what: "a resolution", outcome: true, done: done}) {
-		return fmt.Errorf("%w, and the guard is closed: %w", ErrUnrecorded, err)
+		return fmt.Errorf("%w, and the guard is closed: %v", ErrUnrecorded, err)
 	}
-	return fmt.Errorf("%w yet; it is kept and sent again: %w", ErrUnrecorded, err)
+	return fmt.Errorf("%w yet; it is kept and sent again: %v", ErrUnrecorded, err)
 }
 
 // Reset deletes the records that match, with their counts, and returns how

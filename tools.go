@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 
 	"github.com/ledger-once/ledger/fingerprint"
 )
@@ -69,26 +70,18 @@ func (t jsonTool[In, Out]) bind(args json.RawMessage) (any, toolCall, error) {
 	}, nil
 }
 
-// unmarshal also takes an integer that is spelled 100.0 or 1e2, as agents do.
+// unmarshal refuses what a fingerprint refuses (duplicate keys, invalid UTF-8),
+// and takes an integer that is spelled 100.0 or 1e2, as agents do.
 func unmarshal[In any](args json.RawMessage, in *In) error {
-	err := json.Unmarshal(args, in)
-	if err == nil {
-		return nil
-	}
-	plain, newErr := fingerprint.New(fingerprint.Rules{}, nil)
-	if newErr != nil {
+	plain, err := fingerprint.New(fingerprint.Rules{MaxBytes: math.MaxInt}, nil)
+	if err != nil {
 		return err
 	}
-	exact, storedErr := plain.Stored(nil, args)
-	if storedErr != nil {
+	exact, err := plain.Stored(nil, args)
+	if err != nil {
 		return err
 	}
-	var fresh In // the first try may have left something
-	if json.Unmarshal(exact, &fresh) != nil {
-		return err
-	}
-	*in = fresh
-	return nil
+	return json.Unmarshal(exact, in)
 }
 
 // resultOf encodes what a tool returned. The effect is done by then: a value

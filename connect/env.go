@@ -63,7 +63,7 @@ func fromEnv(ctx context.Context, o *ledger.Options, env func(string) string) (*
 	if v := env(EnvQuiet); v != "" {
 		var err error
 		if quiet, err = strconv.ParseBool(v); err != nil {
-			return nil, nil, fmt.Errorf("connect: %s: %w", EnvQuiet, invalid("%q is neither 0 nor 1", v))
+			return nil, nil, fmt.Errorf("connect: %s: %w", EnvQuiet, invalid("%q is not understood; use 1 or true, 0 or false", v))
 		}
 	}
 	switch {

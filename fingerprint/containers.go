@@ -6,6 +6,9 @@ import (
 )
 
 func (e *encoder) structure(p *plan, v reflect.Value) *Error {
+	if p.opaque {
+		return refuse("is a " + p.typ.String() + ", which has no exported field: all its values would look the same")
+	}
 	if fault := e.enter(); fault != nil {
 		return fault
 	}
@@ -193,6 +196,6 @@ func tooDeep() *Error {
 func (e *encoder) tooLarge() *Error {
 	return &Error{
 		Reason: "makes the arguments larger than " + strconv.Itoa(e.hasher.maxBytes) + " bytes",
-		advice: "raise MaxBytes, pass a reference instead of the data, or " + usualAdvice,
+		advice: "raise the limit (MaxArgs of the guard's Options), pass a reference instead of the data, or " + usualAdvice,
 	}
 }

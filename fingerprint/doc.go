@@ -54,8 +54,9 @@
 //
 // Go values are what encoding/json (version 1) makes of them: its struct tags,
 // embedding, omission, base64 for []byte, marshalers, pointers by value. A
-// struct agrees with the map and the JSON text that it marshals to. There are
-// four differences. A [time.Time], and a pointer to one, is put in UTC first. Text that
+// struct agrees with the map and the JSON text that it marshals to. Unexported
+// fields do not count; a struct that has no other ones is refused, because all
+// its values would look the same. There are four more differences. A [time.Time], and a pointer to one, is put in UTC first. Text that
 // encoding/json would mend (invalid UTF-8) is refused. An empty
 // [encoding/json.RawMessage] is null. Containers that contain themselves, or
 // nest deeper than 100 levels, are refused.

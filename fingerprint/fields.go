@@ -36,6 +36,7 @@ func (b builder) fillStruct(p *plan, t reflect.Type, key planKey) {
 	p.op = opStruct
 	fields := b.collect(p, t)
 	p.fields = dominant(fields)
+	p.opaque = len(p.fields) == 0 && hidesAll(t)
 	slices.SortFunc(p.fields, func(a, b field) int { return compareNames(a.name, b.name) })
 	for i := range p.fields {
 		f := &p.fields[i]
@@ -47,6 +48,20 @@ func (b builder) fillStruct(p *plan, t reflect.Type, key planKey) {
 		f.exact = f.exact || child.isExact()
 		f.plan = b.plan(f.typ, child, true, f.quoted)
 	}
+}
+
+// hidesAll reports whether t has fields, none of them exported: encoding/json
+// writes {} for all its values, and a fingerprint would take them for the same.
+func hidesAll(t reflect.Type) bool {
+	hidden := false
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if f.IsExported() {
+			return false
+		}
+		hidden = hidden || f.Name != "_"
+	}
+	return hidden
 }
 
 // collect finds the fields of t and of the structs it embeds, level by level, as

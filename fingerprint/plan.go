@@ -20,6 +20,7 @@ type plan struct {
 	refs bool         // opSlice: elements may lead back to the slice
 
 	fields []field // opStruct, in canonical order
+	opaque bool    // opStruct: no field is exported
 	key    *keyField
 	fault  *Error // a mistake in a struct tag
 }

@@ -78,6 +78,9 @@ func (a *app) demo(ctx context.Context, asJSON bool, keep string) error {
 		}
 	default:
 		report.Print(o.Progress)
+		if err := o.Progress.Err(); err != nil {
+			return fmt.Errorf("demo: %w", err)
+		}
 	}
 	if !report.OK {
 		return silent(exitError)

@@ -17,7 +17,15 @@ type Printer struct {
 	// Width of the terminal, in columns; lines stay below it. Defaults to 80; at least 40.
 	Width int
 
-	mu sync.Mutex
+	mu  sync.Mutex
+	err error // of the first write that failed
+}
+
+// Err returns the error of the first write that failed: what was printed is not all there.
+func (p *Printer) Err() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.err
 }
 
 // The escape sequences of ECMA-48 that every terminal knows.
@@ -79,7 +87,9 @@ func (p *Printer) item(mark, code, format string, args []any) {
 func (p *Printer) write(s string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_, _ = io.WriteString(p.W, s) // a closed pipe must not stop the work
+	if _, err := io.WriteString(p.W, s); err != nil && p.err == nil { // must not stop the work
+		p.err = err
+	}
 }
 
 // wrap breaks text at spaces into lines of at most width characters; a longer
