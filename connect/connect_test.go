@@ -222,7 +222,7 @@ func TestFromEnvRefuses(t *testing.T) {
 		name, value string
 		want        string
 	}{
-		{EnvQuiet, "yes", `connect: LEDGER_QUIET: invalid: "yes" is neither 0 nor 1`},
+		{EnvQuiet, "yes", `connect: LEDGER_QUIET: invalid: "yes" is not understood; use 1 or true, 0 or false`},
 		{EnvWorkflow, strings.Repeat("x", 257), "LEDGER_WORKFLOW: "},
 		{EnvWorkflow, "\xff", "LEDGER_WORKFLOW: "},
 		{EnvStore, "etcd://u:s3cret@h", "connect: LEDGER_STORE: invalid: etcd: is not available in this version"},
