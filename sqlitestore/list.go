@@ -144,7 +144,7 @@ func (l *listing) read(c *conn) ([]listed, error) {
 	if l.few {
 		index = "records_open"
 	}
-	where := append([]string{"(r.workflow, r.tool, r.fingerprint) > (?, ?, ?)"}, l.where...)
+	where := append([]string{"r.workflow IS NOT NULL", "(r.workflow, r.tool, r.fingerprint) > (?, ?, ?)"}, l.where...)
 	args := append([]any{l.after.Workflow, l.after.Tool, l.after.Fingerprint}, l.args...)
 	stmt, err := c.prepare(`SELECT ` + rowColumns + `, r.workflow, r.tool, r.fingerprint FROM records AS r INDEXED BY ` + index + `
 		LEFT JOIN tallies AS t ON t.rec = r.rec WHERE ` + strings.Join(where, " AND ") + `

@@ -11,10 +11,10 @@ import (
 
 // A reader is a connection that reads, outside of the writers' turns.
 type reader struct {
-	c                        *conn
-	get                      *stmt
-	last, since, have, byRec *stmt
-	inside                   bool // a snapshot
+	c                  *conn
+	get                *stmt
+	last, since, byRec *stmt
+	inside             bool // a snapshot
 }
 
 // readers is a pool: a slot is a connection, or nil for one that is not open.
@@ -104,10 +104,9 @@ func (r *reader) prepare() (err error) {
 		sql  string
 	}{
 		{&r.get, selectByID},
-		{&r.last, `SELECT max(version) FROM commits`},
-		{&r.have, `SELECT 1 FROM commits WHERE version = ?1`},
-		{&r.since, `SELECT version, notes FROM commits WHERE version > ?1 ORDER BY version LIMIT ?2`},
-		{&r.byRec, `SELECT ` + rowColumns + `, r.workflow, r.tool, r.fingerprint FROM ` + rowTables + ` WHERE r.rec = ?1`},
+		{&r.last, `SELECT max(rec) FROM records`},
+		{&r.since, `SELECT rec, notes FROM records WHERE rec > ? AND workflow IS NULL ORDER BY rec LIMIT ?`},
+		{&r.byRec, `SELECT ` + rowColumns + `, r.workflow, r.tool, r.fingerprint FROM ` + rowTables + ` WHERE r.rec = ?`},
 	} {
 		if *p.stmt, err = r.c.prepare(p.sql); err != nil {
 			return err

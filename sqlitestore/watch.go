@@ -122,14 +122,13 @@ func (s *Store) notesSince(ctx context.Context, known int64) (notes []note, upto
 func (r *reader) notesSince(known int64) (notes []note, upto int64, gap bool, err error) {
 	upto = known
 	err = r.snapshot(func() error {
-		found, err := r.have.row(func([]driver.Value) {}, known)
-		if err != nil {
+		var last int64
+		if _, err := r.last.row(func(v []driver.Value) { last, _ = v[0].(int64) }); err != nil {
 			return err
 		}
-		if !found { // pruned
-			gap = true
-			_, err := r.last.row(func(v []driver.Value) { upto, _ = v[0].(int64) })
-			return err
+		if last-known > keepCommits || last < known {
+			gap, upto = true, last
+			return nil
 		}
 		var bad error
 		err = r.since.each(func(v []driver.Value) bool {
@@ -174,7 +173,7 @@ func (s *Store) changesSince(ctx context.Context, known int64, o *ledger.WatchOp
 				return nil
 			}
 			for i := range notes {
-				if notes[i].kind == noteVoid || o.Notices && !notes[i].notice() {
+				if o.Notices && !notes[i].notice() {
 					continue
 				}
 				c, ok, err := r.change(&notes[i], &census, o)
