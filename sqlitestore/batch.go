@@ -109,9 +109,9 @@ func (s *Store) apply(batch []*op) (bad *op, err error) {
 		return nil, nil
 	}
 	// Had another store written since base was read, its last commit would have a number after base: among the batch's
-	// new rows, where it makes an insert fail, or behind them, where it is the greatest.
+	// new rows, where it makes an insert fail, or behind them, where it is the greatest. So mark inserts nothing.
 	w.nonce++
-	n, err := w.mark.exec(w.version(), w.version(), w.nonce, w.notes, w.top)
+	n, err := w.mark.exec(w.version(), w.version(), w.top, w.nonce, w.notes)
 	if err != nil {
 		return nil, err
 	}
@@ -195,7 +195,11 @@ func (s *Store) settle(cause error) (happened, sure bool) {
 		return false, false
 	}
 	w.nonce++
-	_, err = w.mark.exec(max(version, w.base)+1, max(version, w.base)+1, w.nonce, []byte{}, w.base)
+	version = max(version, w.base) + 1
+	n, err := w.mark.exec(version, version, w.base, w.nonce, []byte{})
+	if err == nil && n == 0 {
+		err = errors.New("the version counter moved within a transaction") // unreachable unless program bug
+	}
 	if err == nil {
 		_, err = w.commit.exec()
 	}

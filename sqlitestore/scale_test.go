@@ -48,7 +48,7 @@ func fill(t *testing.T, s *Store, n int) {
 			CASE WHEN i % (?1 / 10) = 0 THEN replace(?3, '"state":"succeeded"', '"state":"running"')
 			ELSE replace(?3, '{"v":1,', '{"v":1,"key":"key-' || i || '",') END FROM n`, int64(n), s.owner.session, string(data))
 	if err == nil {
-		_, err = s.writer.mark.exec(int64(n+1), int64(n+1), int64(1), []byte{}, int64(n))
+		_, err = s.writer.mark.exec(int64(n+1), int64(n+1), int64(n), int64(1), []byte{})
 	}
 	if err == nil {
 		_, err = s.writer.commit.exec()

@@ -81,7 +81,9 @@ func (w *writer) prepare() (err error) {
 		{&w.rollback, `ROLLBACK`},
 		{&w.last, `SELECT max(rec) FROM records`},
 		{&w.marker, `SELECT mark FROM records WHERE rec = ? AND workflow IS NULL`},
-		{&w.mark, `INSERT INTO records (rec, version, state, mark, notes) SELECT ?, ?, -1, ?, ? WHERE (SELECT max(rec) FROM records) = ?`},
+		// Inserts nothing, for want of a state, unless the greatest rec is the one given. (A SELECT with that condition in the place
+		// of VALUES would cost a temporary table.)
+		{&w.mark, `INSERT OR IGNORE INTO records (rec, version, state, mark, notes) VALUES (?, ?, CASE (SELECT max(rec) FROM records) WHEN ? THEN -1 END, ?, ?)`},
 		{&w.prune, `DELETE FROM records WHERE rec >= ? AND rec < ? AND workflow IS NULL`},
 		{&w.byID, selectByID},
 		{&w.insert, `INSERT INTO records (rec, version, state, started, nonce, owner, key, workflow, tool, fingerprint, data)
