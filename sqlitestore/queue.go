@@ -99,11 +99,21 @@ func (q *queue) leave(o *op) bool {
 	return true
 }
 
-// take removes at most n ops from the front.
-func (q *queue) take(n int) []*op {
+// A batch ends with the op that makes it so big.
+const batchBytes = 4 << 20
+
+// size is about what o adds to the log.
+func (o *op) size() int { return len(o.data) + 64*len(o.counts) }
+
+// take removes at most limit ops from the front.
+func (q *queue) take(limit int) []*op {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	n = min(n, len(q.ops))
+	n, bytes := 0, 0
+	for n < min(limit, len(q.ops)) && bytes < batchBytes {
+		bytes += q.ops[n].size()
+		n++
+	}
 	batch := slices.Clone(q.ops[:n])
 	rest := copy(q.ops, q.ops[n:])
 	clear(q.ops[rest:])
