@@ -20,6 +20,7 @@ const (
 type note struct {
 	kind    byte
 	version int64
+	commit  int64 // in which it is
 	rec     int64
 	id      ledger.ID // of a removed record
 }
@@ -30,7 +31,7 @@ var errNotes = errors.New("the notes of a commit are not readable; was it writte
 func parseNotes(version int64, b []byte) ([]note, error) {
 	var notes []note
 	for len(b) > 0 {
-		n := note{kind: b[0], version: version}
+		n := note{kind: b[0], version: version, commit: version}
 		rec, size := binary.Uvarint(b[1:])
 		if size <= 0 || n.kind < noteNew || n.kind > noteDelete {
 			return nil, errNotes

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ledger-once/ledger"
+	"github.com/ledger-once/ledger/internal/recordjson"
 )
 
 // occupy takes all connections of listings, as slow listings would.
@@ -236,5 +237,73 @@ func TestClaimRefuses(t *testing.T) {
 		if _, won, err := s.Claim(t.Context(), c); won || !errors.Is(err, ledger.ErrInvalid) || !errors.Is(err, ledger.ErrNotWritten) {
 			t.Errorf("%s: got %v, %v; want ErrInvalid and ErrNotWritten", name, won, err)
 		}
+	}
+}
+
+// TestWatchPages: a watcher that lags holds few great records in memory, and misses none.
+func TestWatchPages(t *testing.T) {
+	s := openTest(t, filepath.Join(t.TempDir(), "ledger.db"))
+	known, err := s.lastVersion(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const count = 48
+	want := map[ledger.ID]bool{}
+	for range count / 12 { // 12 records in each commit
+		var ops []*op
+		for range 12 {
+			c := sampleClaim(randomID())
+			c.Next.Args = []byte(strings.Repeat("a", 500_000))
+			data, err := recordjson.Encode(&c.Next)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o := newOp(opClaim, c.Next.ID)
+			o.nonce, o.data = c.Next.Nonce, string(data)
+			ops = append(ops, o)
+			want[o.id] = true
+		}
+		if err := s.begin(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.write(ops)
+		s.turn.give()
+	}
+	cursor, pages := position{known, 0}, 0
+	for {
+		changes, upto, err := s.changesSince(t.Context(), cursor, &ledger.WatchOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if upto == cursor {
+			break
+		}
+		bytes := 0
+		for _, c := range changes {
+			if !want[c.ID] {
+				t.Errorf("%s came twice, or was not written", c.ID)
+			}
+			delete(want, c.ID)
+			bytes += len(c.Record.Args)
+		}
+		if bytes > pageBytes+ledger.MaxRecordBytes {
+			t.Errorf("a page of %d bytes", bytes)
+		}
+		cursor, pages = upto, pages+1
+	}
+	if len(want) > 0 || pages < count*500_000/pageBytes {
+		t.Errorf("%d records were missed, in %d pages", len(want), pages)
+	}
+}
+
+// TestBusyFailsWhoWaited: only those who waited for BusyTimeout get the error of a foreign lock.
+func TestBusyFailsWhoWaited(t *testing.T) {
+	old, own, young := &op{}, &op{}, &op{}
+	now := time.Now()
+	own.since, old.since, young.since = now, now.Add(-time.Minute), now
+	q := queue{ops: []*op{own, old, young}}
+	batch := q.takeBusy(own, time.Second)
+	if !slices.Equal(batch, []*op{own, old}) || !slices.Equal(q.ops, []*op{young}) {
+		t.Errorf("got %d taken, %d left; want the leader and the old one taken", len(batch), len(q.ops))
 	}
 }
