@@ -85,30 +85,33 @@ func refuse(batch []*op, err error) {
 // apply runs the batch's statements. It returns the op that failed.
 func (s *Store) apply(batch []*op) (bad *op, err error) {
 	w := s.writer
-	w.version, w.dirty, w.stale, w.notes, w.recs = w.base, false, false, w.notes[:0], nil
+	w.top, w.dirty, w.stale, w.notes, w.recs = w.base, false, false, w.notes[:0], nil
 	w.notices = false
 	census := s.census()
-	for _, o := range batch {
-		if o.refused {
-			continue
-		}
-		o.won, o.wrote, o.err, o.row = false, false, nil, row{}
-		err := s.inject("exec")
-		if err == nil {
-			err = w.apply(o, &census)
-		}
-		if err != nil {
-			return o, err
+	// Ops that may add rows go first: so the new rows have the numbers next to base, without a gap, and the
+	// commit's own, behind them, is known to those that write over records.
+	for _, adds := range []bool{true, false} {
+		for _, o := range batch {
+			if o.refused || o.adds() != adds {
+				continue
+			}
+			o.won, o.wrote, o.err, o.row = false, false, nil, row{}
+			err := s.inject("exec")
+			if err == nil {
+				err = w.apply(o, &census)
+			}
+			if err != nil {
+				return o, err
+			}
 		}
 	}
 	if !w.dirty {
 		return nil, nil
 	}
-	if w.version == w.base { // tallies only
-		w.note(noteVoid, 0)
-	}
+	// Had another store written since base was read, its last commit would have a number after base: among the batch's
+	// new rows, where it makes an insert fail, or behind them, where it is the greatest. So mark inserts nothing.
 	w.nonce++
-	n, err := w.mark.exec(w.version, w.nonce, w.notes, w.base)
+	n, err := w.mark.exec(w.version(), w.version(), w.top, w.nonce, w.notes)
 	if err != nil {
 		return nil, err
 	}
@@ -116,16 +119,23 @@ func (s *Store) apply(batch []*op) (bad *op, err error) {
 		w.stale = true
 		return nil, nil
 	}
-	if w.base>>12 != w.version>>12 {
-		_, err = w.prune.exec(w.version - keepCommits)
+	if from := w.base &^ (pruneEvery - 1); w.version() >= from+pruneEvery { // all before was pruned by then
+		_, err = w.prune.exec(from-keepCommits, w.version()-keepCommits)
 	}
 	return nil, err
 }
 
+// adds reports whether the op may add a row.
+func (o *op) adds() bool { return o.kind == opClaim && o.seen == 0 || o.kind == opTally }
+
+// version is the one of the commit, and of all records that it writes over. A new
+// record's is its rec. It must not be asked for before all rows are added.
+func (w *writer) version() int64 { return w.top + 1 }
+
 // commit commits, or finds out what became of it.
 func (s *Store) commit(batch []*op) *written {
 	w := s.writer
-	done := &written{w.base, w.version, w.recs, w.notices}
+	done := &written{w.base, w.version(), w.recs, w.notices}
 	err := s.inject("commit")
 	if err == nil {
 		_, err = w.commit.exec()
@@ -134,7 +144,7 @@ func (s *Store) commit(batch []*op) *written {
 		}
 	}
 	if err == nil {
-		w.base = w.version
+		w.base = done.version
 		return done
 	}
 	w.others = guessAgain
@@ -159,7 +169,7 @@ func (s *Store) commit(batch []*op) *written {
 // false where that stays unknown.
 func (s *Store) settle(cause error) (happened, sure bool) {
 	w := s.writer
-	version, nonce := w.version, w.nonce
+	version, nonce := w.version(), w.nonce
 	if s.undo(); w.c == nil { // the commit's fate is in the file; a fresh connection reads it
 		if s.place.check() != nil || s.reopen() != nil {
 			return false, false
@@ -185,7 +195,11 @@ func (s *Store) settle(cause error) (happened, sure bool) {
 		return false, false
 	}
 	w.nonce++
-	_, err = w.mark.exec(max(version, w.base)+1, w.nonce, []byte{noteVoid, 0}, w.base)
+	version = max(version, w.base) + 1
+	n, err := w.mark.exec(version, version, w.base, w.nonce, []byte{})
+	if err == nil && n == 0 {
+		err = errors.New("the version counter moved within a transaction") // unreachable unless program bug
+	}
 	if err == nil {
 		_, err = w.commit.exec()
 	}
@@ -214,13 +228,15 @@ func (w *writer) apply(o *op, c *census) error {
 
 func (w *writer) applyClaim(o *op, c *census) error {
 	if o.seen == 0 { // the usual case: one statement
-		v := w.version + 1
-		n, err := w.insert.exec(v, o.started, o.nonce, c.self, o.key, o.id.Workflow, o.id.Tool, o.id.Fingerprint, o.data)
+		v := w.top + 1
+		n, err := w.insert.exec(v, v, o.started, o.nonce, c.self, o.key, o.id.Workflow, o.id.Tool, o.id.Fingerprint, o.data)
 		if err != nil {
 			return err
 		}
 		if n == 1 {
-			o.version, o.won, o.wrote = w.note(noteNew, v), true, true
+			w.top = v
+			w.note(noteNew, v)
+			o.version, o.won, o.wrote = v, true, true
 			return nil
 		}
 	}
@@ -241,20 +257,21 @@ func (w *writer) applyClaim(o *op, c *census) error {
 	case o.row.version != o.seen || alive && !o.steal:
 		return nil
 	}
-	if _, err := w.claim.exec(o.row.rec, w.version+1, o.started, o.nonce, c.self, o.key, o.data); err != nil {
+	if _, err := w.claim.exec(w.version(), o.started, o.nonce, c.self, o.key, o.data, o.row.rec); err != nil {
 		return err
 	}
-	o.version, o.won, o.wrote = w.note(noteClaim, o.row.rec), true, true
+	w.note(noteClaim, o.row.rec)
+	o.version, o.won, o.wrote = w.version(), true, true
 	return nil
 }
 
 func (w *writer) applyFinish(o *op) error {
-	n, err := w.finish.exec(o.seen, w.version+1, o.state, o.started, o.data, o.nonce, o.key, o.id.Workflow, o.id.Tool, o.id.Fingerprint)
+	n, err := w.finish.exec(w.version(), o.state, o.started, o.data, o.seen, o.nonce, o.key, o.id.Workflow, o.id.Tool, o.id.Fingerprint)
 	if err != nil {
 		return err
 	}
 	if n == 1 {
-		o.version = w.note(noteFinish, o.seen)
+		w.note(noteFinish, o.seen)
 		return nil
 	}
 	if err := w.read(o); err != nil {
@@ -262,10 +279,10 @@ func (w *writer) applyFinish(o *op) error {
 	}
 	switch {
 	case o.holds():
-		if _, err := w.update.exec(o.row.rec, w.version+1, o.state, o.started, o.key, o.data); err != nil {
+		if _, err := w.update.exec(w.version(), o.state, o.started, o.key, o.data, o.row.rec); err != nil {
 			return err
 		}
-		o.version = w.note(noteFinish, o.row.rec)
+		w.note(noteFinish, o.row.rec)
 	case o.row.found && o.row.state != codeRunning && o.row.nonce == o.nonce && o.row.data == o.data:
 		// sent again
 	default:
@@ -311,15 +328,13 @@ func (w *writer) applyDelete(o *op, c *census) error {
 func (w *writer) applyTally(o *op) error {
 	for _, t := range o.counts {
 		if t.ID.IsCounter() {
-			n, err := w.counter.exec(w.version+1, t.ID.Workflow, t.ID.Tool)
+			n, err := w.counter.exec(w.top+1, t.ID.Workflow, t.ID.Tool)
 			if err != nil {
 				return err
 			}
-			if n == 1 {
-				w.note(noteVoid, 0)
-			}
+			w.top += n
 		}
-		n, err := w.tally.exec(t.ID.Workflow, t.ID.Tool, t.ID.Fingerprint, t.Attempts, t.Executed, t.Blocked)
+		n, err := w.tally.exec(t.Attempts, t.Executed, t.Blocked, t.ID.Workflow, t.ID.Tool, t.ID.Fingerprint)
 		if err != nil {
 			return err
 		}
@@ -346,7 +361,7 @@ func (w *writer) erase(o *op, kind byte) error {
 	if _, err := w.untally.exec(o.row.rec); err != nil {
 		return err
 	}
-	o.version = w.note(kind, o.row.rec)
+	w.note(kind, o.row.rec)
 	for _, part := range []string{o.id.Workflow, o.id.Tool, o.id.Fingerprint} {
 		w.notes = binary.AppendUvarint(w.notes, uint64(len(part)))
 		w.notes = append(w.notes, part...)
@@ -354,16 +369,12 @@ func (w *writer) erase(o *op, kind byte) error {
 	return nil
 }
 
-// note uses the next version for a write, and notes it for watchers.
-func (w *writer) note(kind byte, rec int64) int64 {
-	w.version++
+// note notes a write for watchers.
+func (w *writer) note(kind byte, rec int64) {
 	w.dirty = true
 	w.notes = append(w.notes, kind)
 	w.notes = binary.AppendUvarint(w.notes, uint64(rec))
-	if kind != noteVoid {
-		w.recs = append(w.recs, rec)
-	}
+	w.recs = append(w.recs, rec)
 	n := note{kind: kind}
 	w.notices = w.notices || n.notice()
-	return w.version
 }

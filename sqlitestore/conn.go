@@ -124,8 +124,13 @@ func (s *stmt) row(scan func([]driver.Value), args ...any) (found bool, err erro
 
 // each calls fn with each row until it returns false. The slice is used again for the next row.
 func (s *stmt) each(fn func([]driver.Value) bool, args ...any) error {
+	return s.eachUntil(context.Background(), fn, args...)
+}
+
+// eachUntil is each, but the end of ctx interrupts the way to the first row.
+func (s *stmt) eachUntil(ctx context.Context, fn func([]driver.Value) bool, args ...any) error {
 	s.args = named(s.args, args)
-	rows, err := s.raw.(driver.StmtQueryContext).QueryContext(context.Background(), s.args)
+	rows, err := s.raw.(driver.StmtQueryContext).QueryContext(ctx, s.args)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ type hub struct {
 	mu      sync.Mutex
 	users   int           // who wait
 	version int64         // what they have been told of
+	heard   bool          // since the last look a commit of this store proved that there was none by others
 	changed chan struct{} // closed and replaced with every change
 	notices *bell         // rung and replaced with every change that is a notice
 	waiters map[*waiter]struct{}
@@ -48,15 +49,22 @@ func (s *Store) join(ctx context.Context) error {
 	h := &s.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.stopped {
-		return ledger.ErrClosed
-	}
-	if h.users == 0 {
-		version, err := s.lastVersion(ctx)
+	version := int64(-1)
+	for !h.stopped && h.users == 0 && version < 0 {
+		var err error
+		h.mu.Unlock() // the leader needs it before it answers
+		version, err = s.lastVersion(ctx)
+		h.mu.Lock()
 		if err != nil {
 			return err
 		}
+	}
+	if h.stopped {
+		return ledger.ErrClosed
+	}
+	if h.users == 0 { // what was committed since version was read is told again
 		h.version, h.changed = version, make(chan struct{})
+		h.heard = false
 		h.notices = &bell{rung: make(chan struct{})}
 		life, cancel := context.WithCancel(context.Background())
 		h.cancel = cancel
@@ -109,7 +117,9 @@ func (h *hub) committed(w *written) {
 	}
 	before := h.version
 	if h.version == w.base { // else others wrote before, and the poller tells of it all
-		h.version = w.version
+		h.version, h.heard = w.version, true
+	} else {
+		h.heard = false
 	}
 	h.tell(w.recs)
 	if w.notices {
@@ -175,10 +185,17 @@ func (s *Store) poll(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		changed, err := s.look(ctx)
+		var changed bool
+		var err error
+		heard := s.hub.takeHeard()
+		if !heard {
+			changed, err = s.look(ctx)
+		}
 		switch {
 		case ctx.Err() != nil:
 			return
+		case heard: // what others wrote since is seen within PollMax all the same
+			pause = max(s.opts.PollMin, s.opts.PollMax/2)
 		case err != nil:
 			// Each of those who wait finds it by itself: wake them to it.
 			s.hub.mu.Lock()
@@ -197,6 +214,15 @@ func (s *Store) poll(ctx context.Context) {
 		}
 		timer.Reset(pause)
 	}
+}
+
+// takeHeard reports whether a look can be spared, as a commit of this store stands for
+// one. So looking costs nothing while this store alone writes.
+func (h *hub) takeHeard() (heard bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	heard, h.heard = h.heard, false
+	return heard
 }
 
 // look tells of the commits since the last one told.

@@ -3,9 +3,12 @@ package sqlitestore
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 	"iter"
+	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/ledger-once/ledger"
 )
@@ -35,6 +38,7 @@ func (s *Store) List(ctx context.Context, f ledger.Filter) iter.Seq2[ledger.Reco
 					break
 				}
 				if r, err = page[i].row.record(page[i].id); err != nil {
+					err = notWritten(unavailable(s.place.real, err))
 					break
 				}
 				if !f.Match(&r) {
@@ -65,12 +69,15 @@ type listing struct {
 	args  []any
 	open  bool // only states of the index records_open are wanted
 	few   bool // and few records are in them
+	asked bool // few is known
+	slow  bool // many records may be looked through for each that matches
 	after ledger.ID
 	done  bool
 }
 
 func newListing(f *ledger.Filter) (*listing, error) {
 	l := &listing{after: f.After}
+	l.slow = f.Tool != "" || f.Key != "" || !f.Since.IsZero() || !f.Until.IsZero() || len(f.States) > 0
 	if f.Workflow != "" {
 		l.and("r.workflow = ?", f.Workflow)
 	}
@@ -119,43 +126,55 @@ const fewOpen = 5000
 
 // page reads the next page, of rows that may match.
 func (s *Store) page(ctx context.Context, l *listing) (page []listed, err error) {
-	err = s.readers.use(ctx, s, func(r *reader) error {
+	reading, end := context.WithCancel(ctx)
+	var closer sync.WaitGroup
+	closer.Go(func() {
+		select {
+		case <-s.closing:
+			end()
+		case <-reading.Done():
+		}
+	})
+	err = s.readers.useLong(ctx, s, func(r *reader) error {
 		page = nil
 		return r.snapshot(func() error {
-			page, err = l.read(r.c)
+			page, err = l.read(reading, r)
 			return err
 		})
 	})
-	if err != nil {
-		return nil, err
+	end()
+	closer.Wait()
+	if err == nil || ctx.Err() == nil { // or it was interrupted
+		if err != nil && s.usable(ctx) != nil {
+			err = ledger.ErrClosed
+		}
+		return page, err
 	}
-	return page, ctx.Err()
+	return nil, notWritten(ctx.Err())
 }
 
-func (l *listing) read(c *conn) ([]listed, error) {
-	if l.open && l.after == (ledger.ID{}) {
+// read reads the next page. Where many records may have to be looked through, the first statement does
+// that in one step, which the end of ctx interrupts. It sorts no data.
+func (l *listing) read(ctx context.Context, r *reader) ([]listed, error) {
+	c := r.c
+	if l.open && !l.asked {
 		n, err := number(c, fmt.Sprintf("SELECT count(*) FROM (SELECT 1 FROM records WHERE state > 1 LIMIT %d)", fewOpen+1))
 		if err != nil {
 			return nil, err
 		}
-		l.few = n <= fewOpen
+		l.few, l.asked = n <= fewOpen, true
 	}
 	index := "records_by_id"
 	if l.few {
 		index = "records_open"
 	}
-	where := append([]string{"(r.workflow, r.tool, r.fingerprint) > (?, ?, ?)"}, l.where...)
+	where := append([]string{"r.workflow IS NOT NULL", "(r.workflow, r.tool, r.fingerprint) > (?, ?, ?)"}, l.where...)
 	args := append([]any{l.after.Workflow, l.after.Tool, l.after.Fingerprint}, l.args...)
-	stmt, err := c.prepare(`SELECT ` + rowColumns + `, r.workflow, r.tool, r.fingerprint FROM records AS r INDEXED BY ` + index + `
-		LEFT JOIN tallies AS t ON t.rec = r.rec WHERE ` + strings.Join(where, " AND ") + `
-		ORDER BY r.workflow, r.tool, r.fingerprint LIMIT ` + fmt.Sprint(pageRecords))
-	if err != nil {
-		return nil, err
-	}
-	defer c.drop(stmt)
+	rest := ` FROM records AS r INDEXED BY ` + index + ` %s WHERE ` + strings.Join(where, " AND ") +
+		` ORDER BY r.workflow, r.tool, r.fingerprint LIMIT ` + fmt.Sprint(pageRecords)
 	var page []listed
 	bytes, all := 0, true
-	err = stmt.each(func(v []driver.Value) bool {
+	add := func(v []driver.Value) bool {
 		var e listed
 		e.row.scan(v)
 		e.id = ledger.ID{Workflow: v[10].(string), Tool: v[11].(string), Fingerprint: v[12].(string)}
@@ -163,13 +182,58 @@ func (l *listing) read(c *conn) ([]listed, error) {
 		bytes += len(e.row.data)
 		all = bytes < pageBytes
 		return all
-	}, args...)
-	if err != nil {
-		return nil, err
+	}
+	found := 0
+	if l.slow {
+		recs, err := l.find(ctx, c, fmt.Sprintf(rest, ""), args)
+		if err != nil {
+			return nil, err
+		}
+		for _, rec := range recs {
+			if !all {
+				break
+			}
+			if _, err := r.byRec.row(func(v []driver.Value) { add(v) }, rec); err != nil {
+				return nil, err
+			}
+		}
+		found = len(recs)
+	} else {
+		stmt, err := c.prepare(`SELECT ` + rowColumns + `, r.workflow, r.tool, r.fingerprint` + fmt.Sprintf(rest, "LEFT JOIN tallies AS t ON t.rec = r.rec"))
+		if err != nil {
+			return nil, err
+		}
+		defer c.drop(stmt)
+		if err := stmt.each(add, args...); err != nil {
+			return nil, err
+		}
+		found = len(page)
 	}
 	if len(page) > 0 {
 		l.after = page[len(page)-1].id
 	}
-	l.done = all && len(page) < pageRecords
+	l.done = all && found < pageRecords
 	return page, nil
+}
+
+// find returns the recs of the next page, in order.
+func (l *listing) find(ctx context.Context, c *conn, rest string, args []any) (recs []int64, err error) {
+	stmt, err := c.prepare(`SELECT group_concat(rec, ',' ORDER BY workflow, tool, fingerprint) FROM (SELECT r.rec, r.workflow, r.tool, r.fingerprint` + rest + `)`)
+	if err != nil {
+		return nil, err
+	}
+	defer c.drop(stmt)
+	var bad error
+	err = stmt.eachUntil(ctx, func(v []driver.Value) bool {
+		list, _ := v[0].(string) // NULL for none
+		for part := range strings.SplitSeq(list, ",") {
+			if part == "" {
+				continue
+			}
+			rec, err := strconv.ParseInt(part, 10, 64)
+			recs, bad = append(recs, rec), errors.Join(bad, err)
+		}
+		return true
+	}, args...)
+	return recs, errors.Join(err, bad)
 }

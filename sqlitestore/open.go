@@ -146,7 +146,7 @@ func (s *Store) prepare() error {
 		return err
 	}
 	// Reads the log, so that its files are there to be remembered, and a damaged file is found now.
-	_, err = number(c, "SELECT max(version) FROM commits")
+	_, err = number(c, "SELECT max(rec) FROM records")
 	return err
 }
 

@@ -16,10 +16,11 @@ type Options struct {
 	// bounded by the caller's context alone. Defaults to 5 s.
 	BusyTimeout time.Duration
 	// MaxBatch is the greatest number of claims, finishes, deletes and tallies
-	// that share one commit. Defaults to 256.
+	// that share one commit, which takes no more once they have 4 MiB of records. Defaults to 256.
 	MaxBatch int
-	// Readers is the greatest number of reads at the same time; each keeps one
-	// connection, opened at its first use. Defaults to 4.
+	// Readers is the greatest number of listings at the same time; each keeps one
+	// connection, opened at its first use. One more is for reads of single records
+	// and of changes, which do not wait for listings. Defaults to 4.
 	Readers int
 	// CheckpointPages is the size of the write-ahead log, in pages of 4 KiB, from
 	// which its content is copied into the database. Defaults to 4000.
@@ -28,7 +29,7 @@ type Options struct {
 	// processes, while somebody watches. Default to 5 ms and 50 ms.
 	PollMin, PollMax time.Duration
 	// Logger gets what nobody else is told: an owner file that had to be made
-	// anew, a checkpoint that failed. Never arguments or results. Defaults to no log.
+	// anew, a COMMIT whose error was none. Never arguments or results. Defaults to no log.
 	Logger *slog.Logger
 }
 

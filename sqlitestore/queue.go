@@ -45,6 +45,7 @@ type op struct {
 	row     row
 	err     error
 
+	since time.Time   // queued
 	leads bool        // guarded by queue.mu
 	wake  chan signal // holds one
 }
@@ -74,6 +75,7 @@ func (q *queue) push(o *op) (leads bool, err error) {
 	if q.closed {
 		return false, ledger.ErrClosed
 	}
+	o.since = time.Now()
 	q.ops = append(q.ops, o)
 	if q.leading {
 		o.wake = make(chan signal, 1)
@@ -99,15 +101,39 @@ func (q *queue) leave(o *op) bool {
 	return true
 }
 
-// take removes at most n ops from the front.
-func (q *queue) take(n int) []*op {
+// A batch ends with the op that makes it so big.
+const batchBytes = 4 << 20
+
+// size is about what o adds to the log.
+func (o *op) size() int { return len(o.data) + 64*len(o.counts) }
+
+// take removes at most limit ops from the front.
+func (q *queue) take(limit int) []*op {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	n = min(n, len(q.ops))
+	n, bytes := 0, 0
+	for n < min(limit, len(q.ops)) && bytes < batchBytes {
+		bytes += q.ops[n].size()
+		n++
+	}
 	batch := slices.Clone(q.ops[:n])
 	rest := copy(q.ops, q.ops[n:])
 	clear(q.ops[rest:])
 	q.ops = q.ops[:rest]
+	return batch
+}
+
+// takeBusy removes own and those that waited for as long as d.
+func (q *queue) takeBusy(own *op, d time.Duration) (batch []*op) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.ops = slices.DeleteFunc(q.ops, func(o *op) bool {
+		late := o == own || time.Since(o.since) >= d
+		if late {
+			batch = append(batch, o)
+		}
+		return late
+	})
 	return batch
 }
 
@@ -193,8 +219,12 @@ func (s *Store) lead(ctx context.Context, own *op) error {
 		if ctx.Err() != nil && s.queue.leave(own) {
 			return notWritten(ctx.Err())
 		}
-		// The others would meet the same.
-		batch := s.queue.take(s.opts.MaxBatch)
+		var batch []*op
+		if isBusy(err) { // who came later waits for its own time
+			batch = s.queue.takeBusy(own, s.opts.BusyTimeout)
+		} else { // the others would meet the same
+			batch = s.queue.take(s.opts.MaxBatch)
+		}
 		for _, o := range batch {
 			o.err = notWritten(err)
 		}

@@ -173,7 +173,7 @@ func (b *bare) call(_ context.Context, id ledger.ID) error {
 	err = b.tx(func() error {
 		b.v++
 		v = b.v
-		_, err := b.w.insert.exec(v, micros(c.Next.Started), c.Next.Nonce, "", "", id.Workflow, id.Tool, id.Fingerprint, text(data))
+		_, err := b.w.insert.exec(v, v, micros(c.Next.Started), c.Next.Nonce, "", "", id.Workflow, id.Tool, id.Fingerprint, text(data))
 		return err
 	})
 	b.mu.Unlock()
@@ -188,7 +188,7 @@ func (b *bare) call(_ context.Context, id ledger.ID) error {
 	defer b.mu.Unlock()
 	return b.tx(func() error {
 		b.v++
-		_, err := b.w.finish.exec(v, b.v, int64(codeSucceeded), micros(done.Started), text(data), done.Nonce, "", id.Workflow, id.Tool, id.Fingerprint)
+		_, err := b.w.finish.exec(b.v, int64(codeSucceeded), micros(done.Started), text(data), v, done.Nonce, "", id.Workflow, id.Tool, id.Fingerprint)
 		return err
 	})
 }

@@ -11,37 +11,53 @@ import (
 
 // A reader is a connection that reads, outside of the writers' turns.
 type reader struct {
-	c                        *conn
-	get                      *stmt
-	last, since, have, byRec *stmt
-	inside                   bool // a snapshot
+	c                  *conn
+	get                *stmt
+	last, since, byRec *stmt
+	inside             bool // a snapshot
 }
 
-// readers is a pool: a slot is a connection, or nil for one that is not open.
+// readers is a pool: a slot is a connection, or nil for one that is not open. One slot
+// is for short reads only: they must not wait until listings end.
 type readers struct {
 	slots chan *reader
+	spare chan *reader
 	size  int
 }
 
 func newReaders(n int) readers {
-	r := readers{make(chan *reader, n), n}
+	r := readers{make(chan *reader, n), make(chan *reader, 1), n}
 	for range n {
 		r.slots <- nil
 	}
+	r.spare <- nil
 	return r
 }
 
-// use calls fn with a connection. What fn returns comes back as an ErrUnavailable.
+// use calls fn with a connection for a short read. What fn returns comes back as an ErrUnavailable.
 func (p *readers) use(ctx context.Context, s *Store, fn func(*reader) error) error {
+	return p.useOf(ctx, s, p.spare, fn)
+}
+
+// useLong is use for a read that may look through many records.
+func (p *readers) useLong(ctx context.Context, s *Store, fn func(*reader) error) error {
+	return p.useOf(ctx, s, nil, fn)
+}
+
+// useOf takes a connection of the pool, or of spare.
+func (p *readers) useOf(ctx context.Context, s *Store, spare chan *reader, fn func(*reader) error) error {
 	if err := s.usable(ctx); err != nil {
 		return err
 	}
 	var c *reader
+	from := p.slots
 	select {
 	case c = <-p.slots:
 	default:
 		select {
 		case c = <-p.slots:
+		case c = <-spare:
+			from = spare
 		case <-ctx.Done():
 			return notWritten(ctx.Err())
 		case <-s.closing:
@@ -49,7 +65,7 @@ func (p *readers) use(ctx context.Context, s *Store, fn func(*reader) error) err
 		}
 	}
 	c, err := s.readWith(c, fn)
-	p.slots <- c
+	from <- c
 	if err != nil {
 		return notWritten(unavailable(s.place.real, err))
 	}
@@ -104,10 +120,9 @@ func (r *reader) prepare() (err error) {
 		sql  string
 	}{
 		{&r.get, selectByID},
-		{&r.last, `SELECT max(version) FROM commits`},
-		{&r.have, `SELECT 1 FROM commits WHERE version = ?1`},
-		{&r.since, `SELECT version, notes FROM commits WHERE version > ?1 ORDER BY version LIMIT ?2`},
-		{&r.byRec, `SELECT ` + rowColumns + `, r.workflow, r.tool, r.fingerprint FROM ` + rowTables + ` WHERE r.rec = ?1`},
+		{&r.last, `SELECT max(rec) FROM records`},
+		{&r.since, `SELECT rec, notes FROM records WHERE rec > ? AND workflow IS NULL ORDER BY rec LIMIT ?`},
+		{&r.byRec, `SELECT ` + rowColumns + `, r.workflow, r.tool, r.fingerprint FROM ` + rowTables + ` WHERE r.rec = ?`},
 	} {
 		if *p.stmt, err = r.c.prepare(p.sql); err != nil {
 			return err
@@ -122,6 +137,9 @@ func (p *readers) close() (err error) {
 		if c := <-p.slots; c != nil {
 			err = errors.Join(err, c.c.close())
 		}
+	}
+	if c := <-p.spare; c != nil {
+		err = errors.Join(err, c.c.close())
 	}
 	return err
 }

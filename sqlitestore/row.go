@@ -25,7 +25,7 @@ type row struct {
 const (
 	rowColumns = `r.rec, r.version, r.state, r.nonce, r.owner, r.key, r.data, t.attempts, t.executed, t.blocked`
 	rowTables  = `records AS r LEFT JOIN tallies AS t ON t.rec = r.rec`
-	byID       = `r.workflow = ?1 AND r.tool = ?2 AND r.fingerprint = ?3`
+	byID       = `r.workflow = ? AND r.tool = ? AND r.fingerprint = ?`
 	selectByID = `SELECT ` + rowColumns + ` FROM ` + rowTables + ` WHERE ` + byID
 )
 

@@ -48,11 +48,11 @@ func fill(t *testing.T, s *Store, n int) {
 			CASE WHEN i % (?1 / 10) = 0 THEN replace(?3, '"state":"succeeded"', '"state":"running"')
 			ELSE replace(?3, '{"v":1,', '{"v":1,"key":"key-' || i || '",') END FROM n`, int64(n), s.owner.session, string(data))
 	if err == nil {
-		_, err = s.writer.mark.exec(int64(n), int64(1), []byte{}, int64(0))
+		_, err = s.writer.mark.exec(int64(n+1), int64(n+1), int64(n), int64(1), []byte{})
 	}
 	if err == nil {
 		_, err = s.writer.commit.exec()
-		s.writer.base = int64(n)
+		s.writer.base = int64(n + 1)
 	}
 	s.turn.give()
 	if err != nil {

@@ -20,22 +20,28 @@ var migrations = [...]string{
 	`
 -- rec is the version of the first claim: it grows, so that new records gather at
 -- the table's end, in few pages, whatever their fingerprints.
+--
+-- A row without a workflow is no record but a commit: each commit adds one, behind its new records. So the greatest
+-- rec is the version counter, and its row is never removed. The commits are here, and not in a table of their own,
+-- because a claim or a finish then writes one page less.
 CREATE TABLE records (
-	rec         INTEGER PRIMARY KEY,
+	rec         INTEGER PRIMARY KEY, -- of a commit: the version of all that it wrote over
 	version     INTEGER NOT NULL, -- of the last write; 0 for a counter
 	state       INTEGER NOT NULL, -- see stateCodes
-	started     INTEGER NOT NULL, -- of the last claim, in microseconds since 1970
-	nonce       TEXT NOT NULL,    -- of the last claim
-	owner       TEXT NOT NULL,    -- the session of the last claim
-	key         TEXT NOT NULL,
-	workflow    TEXT NOT NULL,
-	tool        TEXT NOT NULL,
-	fingerprint TEXT NOT NULL,
-	data        TEXT NOT NULL     -- the record as JSON: internal/recordjson
+	started     INTEGER NOT NULL DEFAULT 0,  -- of the last claim, in microseconds since 1970
+	nonce       TEXT    NOT NULL DEFAULT '', -- of the last claim
+	owner       TEXT    NOT NULL DEFAULT '', -- the session of the last claim
+	key         TEXT    NOT NULL DEFAULT '',
+	workflow    TEXT,
+	tool        TEXT    NOT NULL DEFAULT '',
+	fingerprint TEXT    NOT NULL DEFAULT '',
+	data        TEXT    NOT NULL DEFAULT '', -- the record as JSON: internal/recordjson
+	mark        INTEGER, -- of a commit: tells whether one of unknown outcome happened
+	notes       BLOB     -- of a commit: tell watchers what it wrote
 ) STRICT;
 
 -- A finish changes none of its columns: so only the first claim writes to a page that the fingerprint chooses.
-CREATE UNIQUE INDEX records_by_id ON records (workflow, tool, fingerprint);
+CREATE UNIQUE INDEX records_by_id ON records (workflow, tool, fingerprint) WHERE workflow IS NOT NULL;
 
 -- Few records are running, in doubt or failed: their index stays small and in memory.
 CREATE INDEX records_open ON records (state) WHERE state > 1;
@@ -47,19 +53,13 @@ CREATE TABLE tallies (
 	blocked  INTEGER NOT NULL
 ) STRICT;
 
--- One row a commit. The greatest version is the counter; its row is never removed.
--- nonce tells whether a commit of unknown outcome happened; notes tell watchers what it wrote.
-CREATE TABLE commits (
-	version INTEGER PRIMARY KEY, -- the last one that the commit used
-	nonce   INTEGER NOT NULL,
-	notes   BLOB NOT NULL
-) STRICT;
-INSERT INTO commits VALUES (0, 0, x'');
+INSERT INTO records (rec, version, state, mark, notes) VALUES (0, 0, -1, 0, x'');
 `,
 }
 
 // State codes are stored: only ever append. Those greater than 1 are in records_open.
 const (
+	codeCommit    = -1 // the row is no record
 	codeNone      = 0
 	codeSucceeded = 1
 	codeRunning   = 2

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/ledger-once/ledger"
 	"github.com/ledger-once/ledger/internal/recordjson"
@@ -76,6 +77,9 @@ func (s *Store) claim(ctx context.Context, c *ledger.Claim) (ledger.Record, bool
 	if err := c.Validate(); err != nil {
 		return ledger.Record{}, false, err
 	}
+	if !utf8.ValidString(c.Next.Key) { // JSON would change it
+		return ledger.Record{}, false, notWritten(fmt.Errorf("%w: the key %q is not UTF-8", ledger.ErrInvalid, c.Next.Key))
+	}
 	if err := s.writable(ctx); err != nil {
 		return ledger.Record{}, false, err
 	}
@@ -96,7 +100,13 @@ func (s *Store) claim(ctx context.Context, c *ledger.Claim) (ledger.Record, bool
 			return ledger.Record{}, false, nil
 		}
 		r, err := o.row.record(next.ID)
-		return r, o.won, err
+		if err != nil {
+			err = unavailable(s.place.real, err)
+			if !o.won {
+				err = notWritten(err)
+			}
+		}
+		return r, o.won && err == nil, err
 	}
 	next.Version, next.Fence = ledger.Version(o.version), ledger.Version(o.version)
 	next.Alive = true
@@ -194,7 +204,11 @@ func (s *Store) get(ctx context.Context, id ledger.ID) (ledger.Record, error) {
 	if !row.found {
 		return ledger.Record{}, ledger.ErrNotFound
 	}
-	return row.record(id)
+	r, err := row.record(id)
+	if err != nil {
+		return r, notWritten(unavailable(s.place.real, err))
+	}
+	return r, nil
 }
 
 // read returns the row of id, with the liveness of its owner.
@@ -209,7 +223,7 @@ func (s *Store) read(ctx context.Context, id ledger.ID) (row, error) {
 	}
 	census := s.census()
 	if r.alive, err = census.aliveRow(&r); err != nil {
-		return r, unavailable(s.place.real, err)
+		return r, notWritten(unavailable(s.place.real, err))
 	}
 	return r, nil
 }

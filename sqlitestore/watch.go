@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/ledger-once/ledger"
 )
@@ -68,10 +69,11 @@ func (s *Store) watch(ctx context.Context, o *ledger.WatchOptions, yield func(le
 		return err
 	}
 	defer s.hub.leave()
-	cursor, err := s.lastVersion(ctx)
+	last, err := s.lastVersion(ctx)
 	if err != nil {
 		return err
 	}
+	cursor := position{last, 0}
 	if !yield(ledger.Change{Kind: ledger.ChangeSync}) {
 		return nil
 	}
@@ -96,7 +98,7 @@ func (s *Store) watch(ctx context.Context, o *ledger.WatchOptions, yield func(le
 		select {
 		case <-changed:
 			if o.Notices {
-				cursor = max(cursor, bell.before)
+				cursor.version = max(cursor.version, bell.before)
 			}
 		case <-ctx.Done():
 			return notWritten(ctx.Err())
@@ -122,14 +124,13 @@ func (s *Store) notesSince(ctx context.Context, known int64) (notes []note, upto
 func (r *reader) notesSince(known int64) (notes []note, upto int64, gap bool, err error) {
 	upto = known
 	err = r.snapshot(func() error {
-		found, err := r.have.row(func([]driver.Value) {}, known)
-		if err != nil {
+		var last int64
+		if _, err := r.last.row(func(v []driver.Value) { last, _ = v[0].(int64) }); err != nil {
 			return err
 		}
-		if !found { // pruned
-			gap = true
-			_, err := r.last.row(func(v []driver.Value) { upto, _ = v[0].(int64) })
-			return err
+		if last-known > keepCommits || last < known {
+			gap, upto = true, last
+			return nil
 		}
 		var bad error
 		err = r.since.each(func(v []driver.Value) bool {
@@ -158,14 +159,21 @@ func (r *reader) snapshot(fn func() error) error {
 	return errors.Join(err, r.c.run("COMMIT"))
 }
 
-// changesSince returns what o selects of the changes after the version known.
-func (s *Store) changesSince(ctx context.Context, known int64, o *ledger.WatchOptions) (changes []ledger.Change, upto int64, err error) {
+// A position is up to where a watcher has read: all commits up to version, and so many
+// notes of the next one.
+type position struct {
+	version int64
+	notes   int
+}
+
+// changesSince returns what o selects of the changes after known, up to pageBytes of records.
+func (s *Store) changesSince(ctx context.Context, known position, o *ledger.WatchOptions) (changes []ledger.Change, upto position, err error) {
 	census := s.census()
 	err = s.readers.use(ctx, s, func(r *reader) error {
 		changes = nil
 		return r.snapshot(func() error {
-			notes, last, gap, err := r.notesSince(known)
-			upto = last
+			notes, last, gap, err := r.notesSince(known.version)
+			upto = position{last, 0}
 			if err != nil {
 				return err
 			}
@@ -173,8 +181,16 @@ func (s *Store) changesSince(ctx context.Context, known int64, o *ledger.WatchOp
 				changes = append(changes, ledger.Change{Kind: ledger.ChangeSync})
 				return nil
 			}
-			for i := range notes {
-				if notes[i].kind == noteVoid || o.Notices && !notes[i].notice() {
+			before, bytes := known.version, 0 // the last commit that was read to its end
+			for i := known.notes; i < len(notes); i++ {
+				if i > 0 && notes[i-1].commit != notes[i].commit {
+					before = notes[i-1].commit
+				}
+				if bytes >= pageBytes {
+					upto = position{before, i - slices.IndexFunc(notes, func(n note) bool { return n.commit == notes[i].commit })}
+					return nil
+				}
+				if o.Notices && !notes[i].notice() {
 					continue
 				}
 				c, ok, err := r.change(&notes[i], &census, o)
@@ -183,6 +199,9 @@ func (s *Store) changesSince(ctx context.Context, known int64, o *ledger.WatchOp
 				}
 				if ok {
 					changes = append(changes, c)
+				}
+				if c.Record != nil {
+					bytes += len(c.Record.Args) + len(c.Record.Result)
 				}
 			}
 			return nil

@@ -21,10 +21,10 @@ type writer struct {
 	byID, insert, claim, finish, update, remove, untally *stmt
 	counter, tally                                       *stmt
 
-	base    int64 // the version before the batch
+	base    int64 // the greatest rec before the batch: the version counter
 	guessed bool  // base is the last one that this store saw; mark finds out whether it still is
 	others  int   // guess no more before so many batches: other stores write too
-	version int64 // the last one used by the batch
+	top     int64 // the greatest rec, with the batch's new rows
 	dirty   bool
 	stale   bool // the guess was wrong
 	notes   []byte
@@ -33,7 +33,11 @@ type writer struct {
 }
 
 // keepCommits is for how many versions the commits are kept: a watcher that lags by more gets a ChangeSync.
-const keepCommits = 1 << 16
+// They are pruned once in every pruneEvery versions.
+const (
+	keepCommits = 1 << 16
+	pruneEvery  = 1 << 9
+)
 
 // guessAgain is after how many batches in a row without a write of others the version
 // counter is guessed instead of read.
@@ -75,24 +79,26 @@ func (w *writer) prepare() (err error) {
 		{&w.begin, `BEGIN IMMEDIATE`},
 		{&w.commit, `COMMIT`},
 		{&w.rollback, `ROLLBACK`},
-		{&w.last, `SELECT max(version) FROM commits`},
-		{&w.marker, `SELECT nonce FROM commits WHERE version = ?1`},
-		{&w.mark, `INSERT INTO commits (version, nonce, notes) SELECT ?1, ?2, ?3 WHERE (SELECT max(version) FROM commits) = ?4`},
-		{&w.prune, `DELETE FROM commits WHERE version < ?1`},
+		{&w.last, `SELECT max(rec) FROM records`},
+		{&w.marker, `SELECT mark FROM records WHERE rec = ? AND workflow IS NULL`},
+		// Inserts nothing, for want of a state, unless the greatest rec is the one given. (A SELECT with that condition in the place
+		// of VALUES would cost a temporary table.)
+		{&w.mark, `INSERT OR IGNORE INTO records (rec, version, state, mark, notes) VALUES (?, ?, CASE (SELECT max(rec) FROM records) WHEN ? THEN -1 END, ?, ?)`},
+		{&w.prune, `DELETE FROM records WHERE rec >= ? AND rec < ? AND workflow IS NULL`},
 		{&w.byID, selectByID},
 		{&w.insert, `INSERT INTO records (rec, version, state, started, nonce, owner, key, workflow, tool, fingerprint, data)
-			VALUES (?1, ?1, 2, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (workflow, tool, fingerprint) DO NOTHING`},
-		{&w.claim, `UPDATE records SET version = ?2, state = 2, started = ?3, nonce = ?4, owner = ?5, key = ?6, data = ?7 WHERE rec = ?1`},
+			VALUES (?, ?, 2, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (workflow, tool, fingerprint) WHERE workflow IS NOT NULL DO NOTHING`},
+		{&w.claim, `UPDATE records SET version = ?, state = 2, started = ?, nonce = ?, owner = ?, key = ?, data = ? WHERE rec = ?`},
 		// The finish of a first claim, whose rec is its fence: the unary + keeps to the primary key.
-		{&w.finish, `UPDATE records SET version = ?2, state = ?3, started = ?4, data = ?5
-			WHERE rec = ?1 AND version = ?1 AND state = 2 AND nonce = ?6 AND key = ?7 AND +workflow = ?8 AND +tool = ?9 AND +fingerprint = ?10`},
-		{&w.update, `UPDATE records SET version = ?2, state = ?3, started = ?4, key = ?5, data = ?6 WHERE rec = ?1`},
-		{&w.remove, `DELETE FROM records WHERE rec = ?1`},
-		{&w.untally, `DELETE FROM tallies WHERE rec = ?1`},
-		{&w.counter, `INSERT INTO records (rec, version, state, started, nonce, owner, key, workflow, tool, fingerprint, data)
-			VALUES (?1, 0, 0, 0, '', '', '', ?2, ?3, '', '') ON CONFLICT (workflow, tool, fingerprint) DO NOTHING`},
+		{&w.finish, `UPDATE records SET version = ?, state = ?, started = ?, data = ?
+			WHERE rec = ? AND version = rec AND state = 2 AND nonce = ? AND key = ? AND +workflow = ? AND +tool = ? AND +fingerprint = ?`},
+		{&w.update, `UPDATE records SET version = ?, state = ?, started = ?, key = ?, data = ? WHERE rec = ?`},
+		{&w.remove, `DELETE FROM records WHERE rec = ?`},
+		{&w.untally, `DELETE FROM tallies WHERE rec = ?`},
+		{&w.counter, `INSERT INTO records (rec, version, state, workflow, tool)
+			VALUES (?, 0, 0, ?, ?) ON CONFLICT (workflow, tool, fingerprint) WHERE workflow IS NOT NULL DO NOTHING`},
 		{&w.tally, `INSERT INTO tallies (rec, attempts, executed, blocked)
-			SELECT rec, ?4, ?5, ?6 FROM records WHERE workflow = ?1 AND tool = ?2 AND fingerprint = ?3
+			SELECT rec, ?, ?, ? FROM records WHERE workflow = ? AND tool = ? AND fingerprint = ?
 			ON CONFLICT (rec) DO UPDATE SET attempts = attempts + excluded.attempts, executed = executed + excluded.executed, blocked = blocked + excluded.blocked`},
 	} {
 		if *p.stmt, err = w.c.prepare(p.sql); err != nil {

@@ -2,6 +2,7 @@ package recordjson
 
 import (
 	"encoding/base64"
+	"fmt"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -25,6 +26,9 @@ func Encode(r *ledger.Record) ([]byte, error) {
 	}
 	e.text("token", r.Token)
 	e.text("nonce", r.Nonce)
+	if r.InDoubt > ledger.DoubtBlock { // it could not be decoded
+		e.err = fmt.Errorf("unknown in-doubt policy %d", uint8(r.InDoubt))
+	}
 	e.string("in_doubt", r.InDoubt.String())
 	e.intIf("attempt", int64(r.Attempt))
 	e.intIf("spent", int64(r.Spent))
@@ -39,6 +43,9 @@ func Encode(r *ledger.Record) ([]byte, error) {
 	if f := r.Error; f != nil {
 		e.open("error", '{')
 		e.string("message", f.Message)
+		if f.Class > ledger.ClassPermanent {
+			e.err = fmt.Errorf("unknown error class %d", uint8(f.Class))
+		}
 		e.string("class", f.Class.String())
 		e.close('}')
 	}

@@ -150,6 +150,11 @@ func fillIn(v reflect.Value) {
 }
 
 func TestEncodeRefuses(t *testing.T) {
+	for _, r := range []ledger.Record{{InDoubt: 9}, {Error: &ledger.Failure{Class: 9}}} {
+		if _, err := Encode(&r); err == nil {
+			t.Errorf("%+v: no error, and nobody could decode it", r)
+		}
+	}
 	r := ledger.Record{State: ledger.StateRunning, Created: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}
 	if _, err := Encode(&r); err == nil {
 		t.Error("got no error for a year beyond RFC 3339")
