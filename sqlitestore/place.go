@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"github.com/ledger-once/ledger"
@@ -26,7 +27,8 @@ const (
 )
 
 // resolve finds the real path, also of a file that is still to be created, by
-// way of a dangling link too.
+// way of a dangling link too. It follows names as the kernel does: the directory first, with all its
+// links, then the name in it. So nothing may clean the path before: in "link/.." the link counts.
 func resolve(path string) (string, error) {
 	switch {
 	case path == "":
@@ -36,25 +38,45 @@ func resolve(path string) (string, error) {
 	case strings.ContainsRune(path, 0):
 		return "", fmt.Errorf("%w: the path %q holds a zero byte", ledger.ErrInvalid, path)
 	}
-	abs, err := filepath.Abs(path)
+	at, err := absolute(path)
 	if err != nil {
 		return "", err
 	}
+	link := ""
 	for range 40 { // as many links as Linux follows
-		target, err := os.Readlink(abs)
-		if err != nil { // no link, or nothing there yet
-			dir, err := filepath.EvalSymlinks(filepath.Dir(abs))
-			if err != nil {
-				return "", err
+		dir, name := filepath.Split(at)
+		if name == "" || name == "." || name == ".." {
+			return "", fmt.Errorf("%w: %s names a directory; name a file in it, such as %s", ledger.ErrInvalid, at, filepath.Join(at, "ledger.db"))
+		}
+		if dir, err = filepath.EvalSymlinks(dir); err != nil {
+			if link != "" {
+				return "", fmt.Errorf("the symbolic link %s leads to %s: %w", link, at, err)
 			}
-			return filepath.Join(dir, filepath.Base(abs)), nil
+			return "", err
 		}
-		if !filepath.IsAbs(target) {
-			target = filepath.Join(filepath.Dir(abs), target)
+		real := filepath.Join(dir, name)
+		target, err := os.Readlink(real)
+		if err != nil { // no link, or nothing there yet
+			return real, nil
 		}
-		abs = target
+		if link = real; !filepath.IsAbs(target) {
+			target = dir + string(filepath.Separator) + target
+		}
+		at = target
 	}
-	return "", fmt.Errorf("%s: too many symbolic links", path)
+	return "", fmt.Errorf("%w: %s: too many symbolic links", ledger.ErrInvalid, path)
+}
+
+// absolute is filepath.Abs without its Clean, save on Windows, whose kernel cleans too.
+func absolute(path string) (string, error) {
+	if filepath.IsAbs(path) {
+		return path, nil
+	}
+	if runtime.GOOS == "windows" {
+		return filepath.Abs(path)
+	}
+	dir, err := os.Getwd()
+	return dir + string(filepath.Separator) + path, err
 }
 
 // inspect refuses what can be told to be no place for a database. It reports

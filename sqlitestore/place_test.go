@@ -1,0 +1,60 @@
+package sqlitestore
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// TestSymlinksAsTheKernel: a relative link starts at the real directory that holds it, and
+// "link/.." is the parent of what the link leads to.
+func TestSymlinksAsTheKernel(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []string{"data/x/y", "home", "far/deep"} {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for link, target := range map[string]string{
+		"home/a":             filepath.Join(dir, "data/x/y"),
+		"data/x/y/ledger.db": "../real.db",
+		"ln":                 filepath.Join(dir, "far/deep"),
+		"up.db":              "ln/../l.db", // not l.db
+	} {
+		if err := os.Symlink(filepath.FromSlash(target), filepath.Join(dir, link)); err != nil {
+			t.Skip(err)
+		}
+	}
+	t.Chdir(dir)
+	a := openTest(t, "data/x/y/ledger.db")
+	claim := sampleClaim(randomID())
+	if _, won, err := a.Claim(t.Context(), claim); err != nil || !won {
+		t.Fatalf("got %v, %v; want a win", won, err)
+	}
+	b := openTest(t, "home/a/ledger.db")
+	if _, won, err := b.Claim(t.Context(), sampleClaim(claim.Next.ID)); err != nil || won {
+		t.Errorf("by the other name: got won %v, %v; want the claim lost", won, err)
+	}
+	for path, want := range map[string]string{
+		"home/a/ledger.db":                     "data/x/real.db",
+		"home/a/../real.db":                    "data/x/real.db",
+		"up.db":                                "far/l.db",
+		"ln/../l.db":                           "far/l.db",
+		dir + "/ln/../l.db":                    "far/l.db",
+		"./home/../home//a/./ledger.db":        "data/x/real.db",
+		filepath.Join(dir, "data/x/y/new.db"):  "data/x/y/new.db",
+		filepath.Join(dir, "home/a/other.txt"): "data/x/y/other.txt",
+	} {
+		if got, err := resolve(path); err != nil || got != filepath.Join(dir, want) {
+			t.Errorf("resolve(%q): got %s, %v; want %s", path, got, err, filepath.Join(dir, want))
+		}
+	}
+	for _, path := range []string{"home/", ".", "home/..", "home/a/"} {
+		if got, err := resolve(path); err == nil {
+			t.Errorf("resolve(%q): got %s; want an error", path, got)
+		}
+	}
+}
