@@ -100,8 +100,12 @@ func inspect(real string) (exists, empty bool, err error) {
 		return false, false, fmt.Errorf("%w: the file is no SQLite database; name another file", ledger.ErrInvalid)
 	}
 	st, err := stampOf(real)
-	if err == nil && st.links > 1 {
+	switch {
+	case err != nil:
+	case st.links > 1:
 		err = errHardLinked
+	case st.mount || mountPoint(real):
+		err = errMounted
 	}
 	return true, info.Size() == 0, err
 }
@@ -110,6 +114,8 @@ func inspect(real string) (exists, empty bool, err error) {
 const minBytes = 512
 
 var errHardLinked = fmt.Errorf("%w: the file has several hard links, and its other names would not share its locks; remove them, or use a symbolic link", ledger.ErrInvalid)
+
+var errMounted = fmt.Errorf("%w: the file itself is a mount point (docker -v FILE:FILE), and its other names would not share its log and locks; mount its directory instead", ledger.ErrInvalid)
 
 // create makes the file, empty and for this user only. The caller holds the turn: no
 // store of this process has it open.
@@ -150,6 +156,8 @@ func (p *place) check() error {
 		return p.gone("the database was truncated while it was open; restore a backup")
 	case st.links > 1:
 		return unavailable(p.real, errHardLinked)
+	case st.mount:
+		return unavailable(p.real, errMounted)
 	}
 	return nil
 }
