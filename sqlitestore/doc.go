@@ -50,6 +50,8 @@
 // A symbolic link to the database is the same store; a hard link is refused. Deleting
 // or replacing the database while it is open makes every call fail with
 // [ledger.ErrUnavailable], until the store is opened again.
+// If the log is deleted under it, closing all stores saves what they wrote; Open refuses until then. If the files are
+// replaced, a store that is closed leaves SQLite's handles open until its process ends: closing them would damage the new files.
 //
 // Back it up with `sqlite3 ledger.db ".backup copy.db"` or VACUUM INTO, or copy the database together with its
 // -wal file while nobody writes. In a copy all owners are dead: what was running is in doubt. A program that restores an

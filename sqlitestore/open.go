@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -58,6 +59,7 @@ func open(ctx context.Context, path string, opts Options) (*Store, error) {
 		if s.writer != nil {
 			err = errors.Join(err, s.writer.close())
 		}
+		err = errors.Join(err, s.place.release())
 		s.turn.give()
 		s.turn.close()
 		if errors.Is(err, ledger.ErrInvalid) {
@@ -100,6 +102,14 @@ func (s *Store) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := s.place.usable(); err != nil {
+		return err
+	}
+	if !empty {
+		if err := s.logged(ctx); err != nil {
+			return err
+		}
+	}
 	if s.writer, err = s.newWriter(); err != nil {
 		return err
 	}
@@ -109,13 +119,41 @@ func (s *Store) start(ctx context.Context) error {
 	if err := s.writer.prepare(); err != nil {
 		return err
 	}
-	if err := s.place.mark(); err != nil {
+	if err := s.place.hold(); err != nil {
 		return err
 	}
 	sweep(real + ownersSuffix)
 	s.owner, s.info, err = newOwner(real + ownersSuffix)
 	if err != nil {
 		s.owner = nil
+	}
+	return err
+}
+
+// logged returns an error if somebody has the database open, and its log or the log's index is missing: they were deleted
+// meanwhile. New ones would make a second history, and one of the two would be lost.
+//
+// SQLite itself knows whether somebody has it open: only then it is refused the exclusive lock. That happens for
+// a moment also while others open and close it.
+func (s *Store) logged(ctx context.Context) error {
+	missing := false
+	for _, suffix := range []string{"-wal", "-shm"} {
+		_, err := stampOf(s.place.real + suffix)
+		missing = missing || errors.Is(err, fs.ErrNotExist)
+	}
+	if !missing {
+		return nil
+	}
+	err := s.patiently(ctx, func() error {
+		c, err := openConn(s.place.real, url.Values{"mode": {"rw"}}, "busy_timeout = 0", "locking_mode = EXCLUSIVE")
+		if err != nil {
+			return err
+		}
+		_, err = number(c, "SELECT count(*) FROM sqlite_schema")
+		return errors.Join(err, c.close())
+	})
+	if isBusy(err) {
+		return fmt.Errorf("%w: somebody has the database open, and its -wal or -shm file is missing: either it is locked for a long time, or the files were deleted while it was open; end all programs that use it, then open it again: %w", ledger.ErrUnavailable, err)
 	}
 	return err
 }

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 
 	"github.com/ledger-once/ledger"
 )
@@ -19,6 +21,10 @@ type place struct {
 	stamp stamp // of the open file
 	wal   stamp // of its write-ahead log
 	shm   stamp
+
+	// keeper is a connection that does nothing. SQLite removes the log with the last connection; so it stays the
+	// same while the store is open, whatever becomes of the others. The stamps are written before it is, and never again.
+	keeper *conn
 }
 
 const (
@@ -130,7 +136,92 @@ func create(real string) error {
 	return syncDir(filepath.Dir(real))
 }
 
-// mark remembers which files are open.
+// connect opens a connection to the database.
+func (p *place) connect(mode url.Values, pragmas ...string) (*conn, error) {
+	c, err := openConn(p.real, mode, pragmas...)
+	if err == nil && p.keeper != nil {
+		c.place = p
+	}
+	return c, err
+}
+
+// hold keeps the files that the first connection opened, and remembers which they are.
+func (p *place) hold() error {
+	c, err := p.connect(url.Values{"mode": {"rw"}}, "busy_timeout = 1000", "query_only = ON")
+	if err != nil {
+		return err
+	}
+	if _, err = schemaOf(c); err == nil { // the first read takes SQLite's lock
+		err = p.mark()
+	}
+	if err != nil {
+		return errors.Join(err, c.close())
+	}
+	c.place = p
+	p.keeper = c
+	opened.Store(p, nil)
+	return nil
+}
+
+// opened holds the places that this process has open, and those whose connections were leaked: SQLite has one index of
+// the log for each database and process, found by the inode of the database. So it can not open a database rightly whose log
+// was replaced, as long as there are connections to it from before.
+var opened sync.Map // of *place
+
+// usable returns an error if the file can not be opened in this process any more.
+func (p *place) usable() (err error) {
+	st, err := stampOf(p.real)
+	if err != nil {
+		return err
+	}
+	opened.Range(func(key, _ any) bool {
+		if other := key.(*place); other.stamp.same(st) && other.foul() {
+			err = p.gone("its files were replaced while this process had it open; end the process, then start it again")
+		}
+		return err == nil
+	})
+	return err
+}
+
+// release closes the last connection.
+func (p *place) release() error {
+	if p.keeper == nil {
+		return nil
+	}
+	if !p.foul() {
+		opened.Delete(p)
+	}
+	return p.keeper.close()
+}
+
+// foul reports whether closing a connection could do harm: the last one writes the log into the
+// database and removes it, by name. If others have put a database or a log there meanwhile, theirs would be lost.
+// Where the log is only missing, nobody has opened the database since (it would be there again, and stay, because
+// we have the database open): then closing saves what we wrote.
+func (p *place) foul() bool {
+	if p.keeper == nil {
+		return false // a store that only looks, or one that is just opened
+	}
+	if p.check() != nil {
+		return true
+	}
+	for _, file := range p.log() {
+		if st, err := stampOf(file.path); !errors.Is(err, fs.ErrNotExist) && (err != nil || !st.same(file.want)) {
+			return true
+		}
+	}
+	return false
+}
+
+type logFile struct {
+	path string
+	want stamp
+}
+
+func (p *place) log() [2]logFile {
+	return [2]logFile{{p.real + "-wal", p.wal}, {p.real + "-shm", p.shm}}
+}
+
 func (p *place) mark() (err error) {
 	if p.stamp, err = stampOf(p.real); err != nil {
 		return err
@@ -165,12 +256,14 @@ func (p *place) check() error {
 // checkLog is check for the files that every write needs too. SQLite keeps
 // them while a connection is open; without them other processes begin new ones and both lose writes.
 func (p *place) checkLog() error {
-	for _, file := range []struct {
-		suffix string
-		want   stamp
-	}{{"-wal", p.wal}, {"-shm", p.shm}} {
-		if st, err := stampOf(p.real + file.suffix); err != nil || !st.same(file.want) {
-			return p.gone("the database's " + file.suffix + " file was deleted or replaced while it was open; close all stores of this database, then open them again")
+	for _, file := range p.log() {
+		switch st, err := stampOf(file.path); {
+		case errors.Is(err, fs.ErrNotExist):
+			return p.gone(filepath.Base(file.path) + " was deleted while the database was open; close all stores of this database, which saves what they wrote, then open them again")
+		case err != nil:
+			return unavailable(file.path, err)
+		case !st.same(file.want):
+			return p.gone(filepath.Base(file.path) + " was replaced while the database was open; end all programs that use this database, then start them again")
 		}
 	}
 	return nil

@@ -1,8 +1,11 @@
 package sqlitestore
 
 import (
+	"context"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -56,5 +59,36 @@ func TestSymlinksAsTheKernel(t *testing.T) {
 		if got, err := resolve(path); err == nil {
 			t.Errorf("resolve(%q): got %s; want an error", path, got)
 		}
+	}
+}
+
+// TestReopen: the writer's connection can fail at any time, while others read, without anybody noticing.
+func TestReopen(t *testing.T) {
+	s := openTest(t, filepath.Join(t.TempDir(), "l.db"))
+	var wg sync.WaitGroup
+	var stop atomic.Bool
+	for range 3 {
+		wg.Go(func() {
+			for !stop.Load() {
+				if _, err := s.lastVersion(context.Background()); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	before := s.place.wal
+	for range 50 {
+		if err := s.writer.close(); err != nil {
+			t.Error(err)
+		}
+		if _, _, err := s.Claim(t.Context(), sampleClaim(randomID())); err != nil {
+			t.Error(err)
+		}
+	}
+	stop.Store(true)
+	wg.Wait()
+	if !s.place.wal.same(before) {
+		t.Error("the log is another one")
 	}
 }

@@ -1,0 +1,125 @@
+//go:build unix
+
+package sqlitestore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ledger-once/ledger"
+)
+
+func init() { roles["winner"] = winner }
+
+// winner claims and finishes one call, and prints what it was told.
+func winner() error {
+	s, err := Open(context.Background(), roleArgs()[0], &Options{BusyTimeout: 100 * time.Millisecond})
+	if err != nil {
+		fmt.Println("refused", err)
+		return nil
+	}
+	r, won, err := s.Claim(context.Background(), sampleClaim(ledger.ID{Workflow: "w", Tool: "t", Fingerprint: "f"}))
+	if err == nil {
+		err = s.Finish(context.Background(), sampleDone(r))
+	}
+	fmt.Println("acknowledged", won, err)
+	return s.Close()
+}
+
+// TestLogDeleted: whoever deletes the log under an open store, what was acknowledged stays.
+func TestLogDeleted(t *testing.T) {
+	for _, deleted := range [][]string{{"-wal", "-shm"}, {"-wal"}, {"-shm"}} {
+		t.Run(fmt.Sprint(deleted), func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "l.db")
+			a, err := Open(t.Context(), path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, _, err := a.Claim(t.Context(), sampleClaim(randomID()))
+			if err == nil {
+				err = a.Finish(t.Context(), sampleDone(r))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, suffix := range deleted {
+				if err := os.Remove(path + suffix); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, _, err := a.Claim(t.Context(), sampleClaim(randomID())); !errors.Is(err, ledger.ErrUnavailable) || !errors.Is(err, ledger.ErrNotWritten) {
+				t.Errorf("got %v; want ErrUnavailable and ErrNotWritten", err)
+			}
+			out, err := start(t, "winner", nil, path).Output()
+			if err != nil || !strings.Contains(string(out), "refused") || !strings.Contains(string(out), "end all programs") {
+				t.Errorf("another process: got %s, %v; want it refused", out, err)
+			}
+			if b, err := Open(t.Context(), path, &Options{BusyTimeout: time.Millisecond}); err == nil {
+				b.Close()
+				t.Error("another store of this process was not refused")
+			}
+			if err := a.Close(); err != nil {
+				t.Error(err)
+			}
+			b := openTest(t, path)
+			if got, err := b.Get(t.Context(), r.ID); err != nil || got.State != ledger.StateSucceeded {
+				t.Errorf("got %v, %v; want the success that was acknowledged", got.State, err)
+			}
+		})
+	}
+}
+
+// TestLogReplaced: closing a store whose log is not the one that is there any more leaves the new one alone.
+func TestLogReplaced(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "l.db")
+	openTest(t, path).Close()
+	a, err := Open(t.Context(), path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := a.Claim(t.Context(), sampleClaim(randomID())); err != nil {
+		t.Fatal(err)
+	}
+	for _, suffix := range []string{"-wal", "-shm"} {
+		if err := os.Remove(path + suffix); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, err := start(t, "bystander", nil, path).Output() // which knows nothing of our checks
+	if err != nil {
+		t.Fatalf("%s %v", out, err)
+	}
+	if err := a.Close(); err != nil {
+		t.Error(err)
+	}
+	if b, err := Open(t.Context(), path, nil); err == nil || !strings.Contains(err.Error(), "end the process") {
+		if err == nil {
+			b.Close()
+		}
+		t.Errorf("got %v; this process shares the old log's index", err)
+	}
+	out, err = start(t, "bystander", nil, path).Output()
+	if err != nil || string(out) != "77\n" {
+		t.Errorf("got %s, %v; want what the other process wrote", out, err)
+	}
+}
+
+func init() { roles["bystander"] = bystander }
+
+func bystander() error {
+	c, err := openConn(roleArgs()[0], nil)
+	if err != nil {
+		return err
+	}
+	if n, err := number(c, "SELECT max(rec) FROM tallies"); err == nil {
+		fmt.Println(n)
+		return c.close()
+	}
+	return errors.Join(c.run("INSERT INTO tallies VALUES (77, 0, 0, 0)"), c.close())
+}
