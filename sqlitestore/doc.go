@@ -53,9 +53,12 @@
 // If the log is deleted under it, closing all stores saves what they wrote; Open refuses until then. If the files are
 // replaced, a store that is closed leaves SQLite's handles open until its process ends: closing them would damage the new files.
 //
+// Run VACUUM only while all stores are closed: an open one takes a database that shrinks for one that was overwritten.
+//
 // Back it up with `sqlite3 ledger.db ".backup copy.db"` or VACUUM INTO, or copy the database together with its
 // -wal file while nobody writes. In a copy all owners are dead: what was running is in doubt. A program that restores an
-// old backup forgets the calls since; no store can know that.
+// old backup forgets the calls since; no store can know that. Close all stores before, and remove ledger.db-wal and ledger.db-shm:
+// a copy that is written over an open database is noticed where it is smaller than what was there, and mixed with the log where it is not.
 //
 // A program that uses a ledger must not open ledger.db itself by other means than
 // SQLite: POSIX drops all locks of a process on a file when any descriptor of it is closed, SQLite's among them

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/ledger-once/ledger"
 )
@@ -21,6 +22,8 @@ type place struct {
 	stamp stamp // of the open file
 	wal   stamp // of its write-ahead log
 	shm   stamp
+
+	largest atomic.Int64 // size of the database that was seen, in bytes
 
 	// keeper is a connection that does nothing. SQLite removes the log with the last connection; so it stays the
 	// same while the store is open, whatever becomes of the others. The stamps are written before it is, and never again.
@@ -235,6 +238,7 @@ func (p *place) mark() (err error) {
 
 // check returns an error unless the path still names the open database.
 func (p *place) check() error {
+	largest := p.largest.Load() // before the look: others see it grow meanwhile
 	st, err := stampOf(p.real)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -245,12 +249,24 @@ func (p *place) check() error {
 		return p.gone("another file was put in the place of the open database; open the store again")
 	case st.size < minBytes:
 		return p.gone("the database was truncated while it was open; restore a backup")
+	case st.size < largest: // SQLite makes it smaller in a VACUUM only
+		return p.gone("the database shrank while it was open: an older copy was written over it, or VACUUM ran; end all programs that use it, remove its -wal and -shm files if it is a copy, then start them again")
 	case st.links > 1:
 		return unavailable(p.real, errHardLinked)
 	case st.mount:
 		return unavailable(p.real, errMounted)
 	}
+	p.grew(st.size)
 	return nil
+}
+
+// grew remembers the greatest size that was seen.
+func (p *place) grew(size int64) {
+	for largest := p.largest.Load(); size > largest; largest = p.largest.Load() {
+		if p.largest.CompareAndSwap(largest, size) {
+			return
+		}
+	}
 }
 
 // checkLog is check for the files that every write needs too. SQLite keeps

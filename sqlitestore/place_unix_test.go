@@ -123,3 +123,38 @@ func bystander() error {
 	}
 	return errors.Join(c.run("INSERT INTO tallies VALUES (77, 0, 0, 0)"), c.close())
 }
+
+// TestCopiedOver: a smaller copy written over the open database, into the same inode, stops all.
+func TestCopiedOver(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "l.db")
+	openTest(t, path).Close()
+	backup, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(t.Context(), path, &Options{CheckpointPages: 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		if _, _, err := s.Claim(t.Context(), sampleClaim(randomID())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(path, backup, 0o600); err != nil { // and drops the locks of this process, which does not matter here
+		t.Fatal(err)
+	}
+	_, _, err = s.Claim(t.Context(), sampleClaim(randomID()))
+	if !errors.Is(err, ledger.ErrUnavailable) || !errors.Is(err, ledger.ErrNotWritten) || !strings.Contains(err.Error(), "shrank") {
+		t.Errorf("got %v; want ErrUnavailable, ErrNotWritten and what happened", err)
+	}
+	if _, err := s.Get(t.Context(), randomID()); !errors.Is(err, ledger.ErrUnavailable) {
+		t.Errorf("get: got %v; want ErrUnavailable", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if after, err := os.ReadFile(path); err != nil || string(after) != string(backup) {
+		t.Errorf("got %d bytes, %v; want the copy as it was put there", len(after), err)
+	}
+}
