@@ -19,6 +19,10 @@
 // frees the moment the process ends, however it ends, and keeps while the process
 // is merely stopped or slow. There is no lease to lose, and no takeover from a living worker.
 //
+// Whoever deletes or moves files of ledger.db.owners breaks that promise for a moment: an owner makes its file
+// anew with its next write, or within half a second. An owner that missed its own file calls nobody dead for want of one
+// for two seconds; one whose own was left alone can not know.
+//
 // An error says whether something may have been written. All that match
 // [ledger.ErrNotWritten] were refused for certain: full disk, deleted file,
 // a context that ended in the queue. A COMMIT that fails is settled before the answer, by reading back

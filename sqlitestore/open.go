@@ -126,8 +126,10 @@ func (s *Store) start(ctx context.Context) error {
 	s.owner, s.info, err = newOwner(real + ownersSuffix)
 	if err != nil {
 		s.owner = nil
+		return err
 	}
-	return err
+	s.owner.look(s.log)
+	return nil
 }
 
 // logged returns an error if somebody has the database open, and its log or the log's index is missing: they were deleted

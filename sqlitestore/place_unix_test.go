@@ -158,3 +158,63 @@ func TestCopiedOver(t *testing.T) {
 		t.Errorf("got %d bytes, %v; want the copy as it was put there", len(after), err)
 	}
 }
+
+// TestOwnersMoved: an owner whose file was moved away makes it anew, with its next write or without one.
+func TestOwnersMoved(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "l.db")
+	a, b := openTest(t, path), openTest(t, path)
+	r, _, err := a.Claim(t.Context(), sampleClaim(randomID()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	alive := func() bool {
+		got, err := b.Get(t.Context(), r.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got.Alive
+	}
+	move := func(away string) {
+		if err := os.Rename(path+".owners", away); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Mkdir(path+".owners", 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	move(path + ".bak")
+	if _, _, err := a.Claim(t.Context(), sampleClaim(randomID())); err != nil {
+		t.Fatal(err)
+	}
+	if !alive() {
+		t.Error("dead after its next write")
+	}
+	// Somebody puts the first directory back: its files are still locked.
+	if err := os.RemoveAll(path + ".owners"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".bak", path+".owners"); err != nil {
+		t.Fatal(err)
+	}
+	if !alive() {
+		t.Error("dead when its first file is back")
+	}
+	// It writes nothing now. The other owner, which has lost its file too, takes it for living meanwhile.
+	move(path + ".bak2")
+	next := sampleClaim(r.ID)
+	next.Seen = r.Version
+	if _, won, err := b.Claim(t.Context(), next); err != nil || won {
+		t.Errorf("got won %v, %v; want no takeover from a living owner", won, err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if ok, err := probe(a.owner.path()); err == nil && ok {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("an owner that writes nothing does not make its file anew")
+		}
+	}
+	if err := a.Finish(t.Context(), sampleDone(r)); err != nil {
+		t.Error(err)
+	}
+}
