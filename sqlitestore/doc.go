@@ -53,7 +53,8 @@
 //
 // A symbolic link to the database is the same store; a hard link is refused. Deleting
 // or replacing the database while it is open makes every call fail with
-// [ledger.ErrUnavailable], until the store is opened again.
+// [ledger.ErrUnavailable], until the store is opened again. If it was renamed, Open refuses the new name until
+// all that have it open are closed.
 // If the log is deleted under it, closing all stores saves what they wrote; Open refuses until then. If the files are
 // replaced, a store that is closed leaves SQLite's handles open until its process ends: closing them would damage the new files.
 //

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"github.com/ledger-once/ledger"
@@ -122,6 +123,9 @@ func (s *Store) start(ctx context.Context) error {
 	if err := s.place.hold(); err != nil {
 		return err
 	}
+	if err := s.acquainted(ctx); err != nil {
+		return err
+	}
 	sweep(real + ownersSuffix)
 	s.owner, s.info, err = newOwner(real + ownersSuffix)
 	if err != nil {
@@ -160,6 +164,32 @@ func (s *Store) logged(ctx context.Context) error {
 	return err
 }
 
+// acquainted returns an error if another store lives with this database and none of its owners can be seen: the database was
+// renamed while it was open, and its owners are looked for by the new name. So living ones would be taken for dead.
+func (s *Store) acquainted(ctx context.Context) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	// An owner that ends lets go of its own file last, and one that lost it makes it anew; see owner.look.
+	for start := time.Now(); ; {
+		others, err := s.place.show()
+		if err != nil || !others {
+			return err
+		}
+		if seen, err := s.anyAlive(); err != nil || seen {
+			return err
+		}
+		if time.Since(start) >= 3*lookAfter {
+			return fmt.Errorf("%w: another process has the database open under another name: it was renamed meanwhile; rename it back, or end all programs that use it, then open it again", ledger.ErrUnavailable)
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 // prepare makes the file a ledger of the current schema, in WAL mode.
 func (s *Store) prepare() error {
 	c := s.writer.c
@@ -192,19 +222,31 @@ func (s *Store) prepare() error {
 
 // alone returns an error if another owner lives: it could not use what a migration makes of the database.
 func (s *Store) alone() error {
+	alive, err := s.anyAlive()
+	if err == nil && alive {
+		err = fmt.Errorf("%w: the ledger has to be migrated to schema version %d, and programs of an older version use it; end them first", ledger.ErrUnavailable, schema)
+	}
+	return err
+}
+
+// anyAlive reports whether any owner lives. Errors count only if none is found.
+func (s *Store) anyAlive() (bool, error) {
 	dir := s.place.real + ownersSuffix
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return false, nil
 	}
 	for _, e := range entries {
+		if !isSession(e.Name()) {
+			continue
+		}
 		alive, perr := probe(filepath.Join(dir, e.Name()))
 		if alive && perr == nil {
-			perr = fmt.Errorf("%w: the ledger has to be migrated to schema version %d, and programs of an older version use it; end them first", ledger.ErrUnavailable, schema)
+			return true, nil
 		}
 		err = errors.Join(err, perr)
 	}
-	return err
+	return false, err
 }
 
 // patiently calls fn again while another program holds the database.

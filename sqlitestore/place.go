@@ -28,6 +28,10 @@ type place struct {
 	// keeper is a connection that does nothing. SQLite removes the log with the last connection; so it stays the
 	// same while the store is open, whatever becomes of the others. The stamps are written before it is, and never again.
 	keeper *conn
+
+	// sign is the log, opened beside SQLite and locked shared: it tells that a store lives by the log itself, under
+	// whatever name. SQLite locks the log never, so closing it drops no lock. Nil on Windows, which renames no open file.
+	sign *os.File
 }
 
 const (
@@ -186,8 +190,30 @@ func (p *place) usable() (err error) {
 	return err
 }
 
+// show locks the sign. It reports whether others have locked it too.
+func (p *place) show() (others bool, err error) {
+	if p.sign == nil {
+		if p.sign, err = os.Open(p.real + "-wal"); err != nil {
+			return false, err
+		}
+	}
+	alone, err := tryLock(p.sign, true)
+	if err != nil {
+		return false, err
+	}
+	// From exclusive to shared it may be free for a moment, in the turn of this store.
+	ok, err := tryLock(p.sign, false)
+	if err == nil && !ok {
+		err = fmt.Errorf("%w: %s is locked by another program; end it", ledger.ErrUnavailable, p.sign.Name())
+	}
+	return !alone, err
+}
+
 // release closes the last connection.
 func (p *place) release() error {
+	if p.sign != nil {
+		_ = p.sign.Close()
+	}
 	if p.keeper == nil {
 		return nil
 	}

@@ -218,3 +218,45 @@ func TestOwnersMoved(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestRenamedOpen: a database that is renamed while it is open can not be opened by its new name.
+func TestRenamedOpen(t *testing.T) {
+	dir := t.TempDir()
+	path, other := filepath.Join(dir, "l.db"), filepath.Join(dir, "m.db")
+	a := openTest(t, path)
+	r, _, err := a.Claim(t.Context(), sampleClaim(randomID()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rename := func(from, to string, suffixes ...string) {
+		for _, suffix := range suffixes {
+			if err := os.Rename(from+suffix, to+suffix); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	refused := func(want string) {
+		t.Helper()
+		out, err := start(t, "winner", nil, other).Output()
+		if err != nil || !strings.HasPrefix(string(out), "refused") || !strings.Contains(string(out), want) {
+			t.Errorf("got %s, %v; want it refused with %q", out, err, want)
+		}
+	}
+	rename(path, other, "")
+	refused("end all programs")
+	rename(path, other, "-wal")
+	refused("end all programs")
+	rename(path, other, "-shm")
+	refused("renamed")
+	if _, err := Open(t.Context(), other, nil); !errors.Is(err, ledger.ErrUnavailable) {
+		t.Errorf("in the same process: got %v; want ErrUnavailable", err)
+	}
+	rename(other, path, "", "-wal", "-shm")
+	if err := a.Finish(t.Context(), sampleDone(r)); err != nil {
+		t.Error(err)
+	}
+	out, err := start(t, "winner", nil, path).Output()
+	if err != nil || !strings.HasPrefix(string(out), "acknowledged true") {
+		t.Errorf("renamed back: got %s, %v; want it to work", out, err)
+	}
+}
