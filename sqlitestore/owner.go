@@ -167,7 +167,7 @@ func (o *owner) keep() (lost bool, err error) {
 	return true, err
 }
 
-// end removes the file, then releases the lock.
+// end removes the file, then releases the lock; on Windows in the other order: what is unlocked is dead as well.
 func (o *owner) end() error {
 	close(o.ended)
 	o.watch.Wait()
@@ -176,11 +176,17 @@ func (o *owner) end() error {
 	for _, f := range o.old {
 		_ = f.Close()
 	}
-	err := os.Remove(o.path())
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
+	var err error
+	if runtime.GOOS == "windows" { // which removes no open file
+		err = o.f.Close()
 	}
-	return errors.Join(err, o.f.Close())
+	if rerr := os.Remove(o.path()); !errors.Is(rerr, fs.ErrNotExist) {
+		err = errors.Join(err, rerr)
+	}
+	if runtime.GOOS != "windows" {
+		err = errors.Join(err, o.f.Close())
+	}
+	return err
 }
 
 // probe reports whether the owner of the file lives. A file that is not there is a dead
