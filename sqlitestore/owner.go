@@ -203,12 +203,16 @@ func probe(path string) (alive bool, err error) {
 	return !free, errors.Join(err, f.Close())
 }
 
-// sweep removes the files of dead owners.
+// sweep removes the files of dead owners, and nothing else.
 func sweep(dir string) {
 	entries, _ := os.ReadDir(dir) // what stays is swept another time
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
-		if strings.HasPrefix(e.Name(), unnamed) {
+		fresh := strings.HasPrefix(e.Name(), unnamed)
+		if !fresh && !isSession(e.Name()) || !e.Type().IsRegular() {
+			continue // somebody else's
+		}
+		if fresh {
 			// It may be between its creation and its lock: that took ten seconds for none.
 			if info, err := e.Info(); err != nil || time.Since(info.ModTime()) < 10*time.Second {
 				continue

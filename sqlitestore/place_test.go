@@ -92,3 +92,25 @@ func TestReopen(t *testing.T) {
 		t.Error("the log is another one")
 	}
 }
+
+// TestSweepForeign: what others put among the owners' files stays there.
+func TestSweepForeign(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "l.db")
+	sub := filepath.Join(path+".owners", "sub")
+	session := filepath.Join(path+".owners", "8b0e6a3c-3c3e-4a53-9b61-2f2d8f7f0d11")
+	readme := filepath.Join(path+".owners", "README")
+	for _, dir := range []string{sub, session} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(readme, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	openTest(t, path)
+	for _, name := range []string{sub, session, readme} {
+		if _, err := os.Stat(name); err != nil {
+			t.Error(err)
+		}
+	}
+}
