@@ -87,6 +87,7 @@ func TestOpenRefuses(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "some.db")
 			c.make(t, path)
 			before, _ := os.ReadFile(path)
+			around, _ := filepath.Glob(path + "*")
 			for kind, open := range map[string]func() (*Store, error){
 				"Open":         func() (*Store, error) { return Open(t.Context(), path, nil) },
 				"OpenReadOnly": func() (*Store, error) { return OpenReadOnly(t.Context(), path, nil) },
@@ -114,6 +115,9 @@ func TestOpenRefuses(t *testing.T) {
 			}
 			if names, _ := filepath.Glob(path + ".owners/*"); len(names) > 0 {
 				t.Errorf("owner files stay behind: %v", names)
+			}
+			if names, _ := filepath.Glob(path + "*"); len(names) != len(around) && c.name != "truncated" {
+				t.Errorf("got %v; want what was there: %v", names, around)
 			}
 		})
 	}

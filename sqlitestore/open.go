@@ -11,6 +11,8 @@ import (
 	"runtime"
 	"time"
 
+	sqlite3 "modernc.org/sqlite/lib"
+
 	"github.com/ledger-once/ledger"
 )
 
@@ -43,6 +45,9 @@ func open(ctx context.Context, path string, opts Options) (*Store, error) {
 	real, err := locate(path)
 	if err != nil {
 		return nil, err
+	}
+	if err := foreign(real); err != nil {
+		return nil, notWritten(fmt.Errorf("%s: %w", real, err))
 	}
 	s := newStore(real, opts)
 	if s.turn, err = openTurn(real + lockSuffix); err != nil {
@@ -87,6 +92,33 @@ func locate(path string) (string, error) {
 		return "", notWritten(fmt.Errorf("%w: the directory %s does not exist; create it first", ledger.ErrUnavailable, filepath.Dir(path)))
 	}
 	return "", notWritten(unavailable(path, err))
+}
+
+// foreign returns an error if the file, which never was opened as a ledger, is certainly none: so that nothing is left beside
+// what belongs to others. It looks through SQLite, because closing a file drops locks on it (see conn); immutable, so that
+// it takes none and makes no files.
+func foreign(real string) error {
+	if exists, empty, err := inspect(real); err != nil || !exists || empty {
+		return err
+	}
+	if _, err := stampOf(real + lockSuffix); err == nil {
+		return nil
+	}
+	c, err := openConn(real, url.Values{"mode": {"ro"}, "immutable": {"1"}})
+	if err != nil {
+		return nil // said better later on
+	}
+	_, err = schemaOf(c)
+	if cerr := c.close(); cerr != nil {
+		return cerr
+	}
+	if primary(err) == sqlite3.SQLITE_NOTADB {
+		return fmt.Errorf("%w: %s: %w", ledger.ErrUnavailable, advice(err), err)
+	}
+	if _, werr := stampOf(real + "-wal"); errors.Is(err, ledger.ErrInvalid) && errors.Is(werr, fs.ErrNotExist) { // else the log says what is in it
+		return err
+	}
+	return nil
 }
 
 // start opens the database, under the turn.
