@@ -86,10 +86,11 @@ func locate(path string) (string, error) {
 	switch {
 	case err == nil:
 		return real, nil
-	case errors.Is(err, ledger.ErrInvalid):
+	case errors.Is(err, ledger.ErrInvalid), errors.Is(err, ledger.ErrUnavailable):
 		return "", notWritten(err)
 	case errors.Is(err, fs.ErrNotExist):
-		return "", notWritten(fmt.Errorf("%w: the directory %s does not exist; create it first", ledger.ErrUnavailable, filepath.Dir(path)))
+		dir, _ := filepath.Split(path) // never cleaned: see resolve
+		return "", notWritten(fmt.Errorf("%w: the directory %s does not exist; create it first", ledger.ErrUnavailable, dir))
 	}
 	return "", notWritten(unavailable(path, err))
 }

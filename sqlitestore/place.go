@@ -63,7 +63,7 @@ func resolve(path string) (string, error) {
 		}
 		if dir, err = filepath.EvalSymlinks(dir); err != nil {
 			if link != "" {
-				return "", fmt.Errorf("the symbolic link %s leads to %s: %w", link, at, err)
+				return "", fmt.Errorf("%w: the symbolic link %s leads to %s, whose directory can not be found; create it, or correct the link: %w", ledger.ErrUnavailable, link, at, err)
 			}
 			return "", err
 		}
@@ -108,6 +108,14 @@ func inspect(real string) (exists, empty bool, err error) {
 		return false, false, fmt.Errorf("%w: it is a directory; name a file in it, such as %s", ledger.ErrInvalid, filepath.Join(real, "ledger.db"))
 	case !info.Mode().IsRegular():
 		return false, false, fmt.Errorf("%w: it is no regular file (%s); name another file", ledger.ErrInvalid, info.Mode())
+	}
+	for _, suffix := range []string{"-wal", "-shm", lockSuffix} {
+		if beside, err := os.Lstat(real + suffix); err == nil && !beside.Mode().IsRegular() {
+			return false, false, fmt.Errorf("%w: %s must be a regular file, and is none (%s); remove it, or name another database", ledger.ErrInvalid, real+suffix, beside.Mode())
+		}
+	}
+	if beside, err := os.Stat(real + ownersSuffix); err == nil && !beside.IsDir() {
+		return false, false, fmt.Errorf("%w: %s must be a directory, and is none (%s); remove it, or name another database", ledger.ErrInvalid, real+ownersSuffix, beside.Mode())
 	}
 	if info.Size() > 0 && info.Size() < minBytes {
 		return false, false, fmt.Errorf("%w: the file is no SQLite database; name another file", ledger.ErrInvalid)

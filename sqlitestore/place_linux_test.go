@@ -57,3 +57,37 @@ func TestMountedAt(t *testing.T) {
 		}
 	}
 }
+
+// TestReadOnlyMount: on a file system that is mounted read-only, errors say so.
+func TestReadOnlyMount(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "l.db")
+	a := openTest(t, path)
+	if _, _, err := a.Claim(t.Context(), sampleClaim(randomID())); err != nil {
+		t.Fatal(err)
+	}
+	there := t.TempDir()
+	if out, err := exec.Command("cp", path, path+"-wal", there).CombinedOutput(); err != nil { // as after a crash and a restore
+		t.Fatalf("%s %v", out, err)
+	}
+	for _, args := range [][]string{{"--bind", there, there}, {"-o", "remount,ro,bind", there}} {
+		if out, err := exec.Command("mount", args...).CombinedOutput(); err != nil {
+			t.Skipf("needs the right to mount: %s %v", out, err)
+		}
+		defer exec.Command("umount", "-l", there).Run()
+	}
+	s, err := Open(t.Context(), filepath.Join(there, "l.db"), nil)
+	if err == nil {
+		s.Close()
+	}
+	if err == nil || !strings.Contains(err.Error(), "mounted read-only") || !strings.Contains(err.Error(), "l.db") {
+		t.Errorf("got %v; want the file and that the file system is mounted read-only", err)
+	}
+	s, err = OpenReadOnly(t.Context(), filepath.Join(there, "l.db"), nil)
+	if err == nil {
+		s.Close()
+	}
+	if !errors.Is(err, ledger.ErrUnavailable) || !strings.Contains(err.Error(), "l.db-wal has to be read in first") {
+		t.Errorf("read-only: got %v; want ErrUnavailable, and what the log needs", err)
+	}
+}

@@ -2,11 +2,15 @@ package sqlitestore
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/ledger-once/ledger"
 )
 
 // TestSymlinksAsTheKernel: a relative link starts at the real directory that holds it, and
@@ -112,5 +116,53 @@ func TestSweepForeign(t *testing.T) {
 		if _, err := os.Stat(name); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestOpenSays: what stands in the way is named, with what to do.
+func TestOpenSays(t *testing.T) {
+	for _, c := range []struct {
+		name, path string
+		make       func(dir string) error
+		want       []string
+	}{
+		{"dangling link", "l.db", func(dir string) error {
+			return os.Symlink(filepath.Join("nowhere", "far.db"), filepath.Join(dir, "l.db"))
+		}, []string{"l.db leads to", "nowhere", "correct the link"}},
+		{"a file as directory", "file/l.db", func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "file"), nil, 0o600)
+		}, []string{"file", "not a directory"}},
+		{"log is a directory", "l.db", func(dir string) error {
+			return errors.Join(os.WriteFile(filepath.Join(dir, "l.db"), nil, 0o600), os.Mkdir(filepath.Join(dir, "l.db-wal"), 0o700))
+		}, []string{"l.db-wal must be a regular file", "remove it"}},
+		{"lock is a directory", "l.db", func(dir string) error {
+			return errors.Join(os.WriteFile(filepath.Join(dir, "l.db"), nil, 0o600), os.Mkdir(filepath.Join(dir, "l.db.lock"), 0o700))
+		}, []string{"l.db.lock must be a regular file", "remove it"}},
+		{"lock is a directory, no database", "l.db", func(dir string) error {
+			return os.Mkdir(filepath.Join(dir, "l.db.lock"), 0o700)
+		}, []string{"l.db.lock", "remove it"}},
+		{"owners are a file", "l.db", func(dir string) error {
+			return errors.Join(os.WriteFile(filepath.Join(dir, "l.db"), nil, 0o600), os.WriteFile(filepath.Join(dir, "l.db.owners"), nil, 0o600))
+		}, []string{"l.db.owners must be a directory", "remove it"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := c.make(dir); err != nil {
+				t.Skip(err)
+			}
+			s, err := Open(t.Context(), filepath.Join(dir, filepath.FromSlash(c.path)), nil)
+			if err == nil {
+				s.Close()
+				t.Fatal("got no error")
+			}
+			for _, want := range c.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("got %q; want %q in it", err, want)
+				}
+			}
+			if !errors.Is(err, ledger.ErrNotWritten) {
+				t.Errorf("got %v; want ErrNotWritten", err)
+			}
+		})
 	}
 }
