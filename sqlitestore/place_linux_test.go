@@ -91,3 +91,18 @@ func TestReadOnlyMount(t *testing.T) {
 		t.Errorf("read-only: got %v; want ErrUnavailable, and what the log needs", err)
 	}
 }
+
+func TestFuseName(t *testing.T) {
+	for typ, want := range map[string]string{
+		"virtiofs": "virtiofs", "fuse.vmhgfs-fuse": "vmhgfs-fuse", "fuse.mfs": "mfs", "fuse.ceph-fuse": "ceph-fuse",
+		"fuse.grpcfuse": "grpcfuse", "fuse.sshfs": "sshfs", "fuse.fuse-overlayfs": "", "fuseblk": "",
+	} {
+		mounts := "24 27 0:6 / /dev rw - devtmpfs devtmpfs rw\n36 35 0:53 / /mnt rw,relatime shared:1 - " + typ + " src rw\n"
+		if got := fuseName(mounts, "0:53"); got != want {
+			t.Errorf("%s: got %q; want %q", typ, got, want)
+		}
+		if got := fuseName(mounts, "0:6"); got != "" {
+			t.Errorf("%s: got %q for another device", typ, got)
+		}
+	}
+}
