@@ -260,3 +260,28 @@ func TestRenamedOpen(t *testing.T) {
 		t.Errorf("renamed back: got %s, %v; want it to work", out, err)
 	}
 }
+
+// TestLockDeleted: stores take turns again after somebody deleted the lock file.
+func TestLockDeleted(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "l.db")
+	a := openTest(t, path)
+	if err := os.Remove(path + ".lock"); err != nil {
+		t.Fatal(err)
+	}
+	b := openTest(t, path) // makes a new one
+	for _, s := range []*Store{a, b} {
+		if _, _, err := s.Claim(t.Context(), sampleClaim(randomID())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !a.turn.id.same(b.turn.id) {
+		t.Error("they take turns with different files")
+	}
+	if err := a.turn.take(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := tryLock(b.turn.f, true); err != nil || ok {
+		t.Errorf("got %v, %v; want the turn taken", ok, err)
+	}
+	a.turn.give()
+}
