@@ -24,6 +24,7 @@ import (
 type conn struct {
 	raw   driver.Conn
 	stmts []*stmt
+	place *place // of a writing store
 }
 
 // dsn names a file to the driver. params are SQLite's URI parameters.
@@ -50,7 +51,11 @@ func openConn(path string, mode url.Values, pragmas ...string) (*conn, error) {
 	return c, nil
 }
 
+// close leaks the connection where closing it would do harm; see place.foul.
 func (c *conn) close() error {
+	if c.place != nil && c.place.foul() {
+		return nil
+	}
 	for _, s := range c.stmts {
 		_ = s.raw.Close() // reports the last execution's error once more
 	}

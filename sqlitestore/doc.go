@@ -19,6 +19,10 @@
 // frees the moment the process ends, however it ends, and keeps while the process
 // is merely stopped or slow. There is no lease to lose, and no takeover from a living worker.
 //
+// Whoever deletes or moves files of ledger.db.owners breaks that promise for a moment: an owner makes its file
+// anew with its next write, or within half a second. An owner that missed its own file calls nobody dead for want of one
+// for two seconds; one whose own was left alone can not know.
+//
 // An error says whether something may have been written. All that match
 // [ledger.ErrNotWritten] were refused for certain: full disk, deleted file,
 // a context that ended in the queue. A COMMIT that fails is settled before the answer, by reading back
@@ -49,11 +53,17 @@
 //
 // A symbolic link to the database is the same store; a hard link is refused. Deleting
 // or replacing the database while it is open makes every call fail with
-// [ledger.ErrUnavailable], until the store is opened again.
+// [ledger.ErrUnavailable], until the store is opened again. If it was renamed, Open refuses the new name until
+// all that have it open are closed.
+// If the log is deleted under it, closing all stores saves what they wrote; Open refuses until then. If the files are
+// replaced, a store that is closed leaves SQLite's handles open until its process ends: closing them would damage the new files.
+//
+// Run VACUUM only while all stores are closed: an open one takes a database that shrinks for one that was overwritten.
 //
 // Back it up with `sqlite3 ledger.db ".backup copy.db"` or VACUUM INTO, or copy the database together with its
 // -wal file while nobody writes. In a copy all owners are dead: what was running is in doubt. A program that restores an
-// old backup forgets the calls since; no store can know that.
+// old backup forgets the calls since; no store can know that. Close all stores before, and remove ledger.db-wal and ledger.db-shm:
+// a copy that is written over an open database is noticed where it is smaller than what was there, and mixed with the log where it is not.
 //
 // A program that uses a ledger must not open ledger.db itself by other means than
 // SQLite: POSIX drops all locks of a process on a file when any descriptor of it is closed, SQLite's among them

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"syscall"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -59,6 +60,12 @@ func advice(err error) string {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		return "make the file and its directory writable for this user, or open it read-only"
+	case errors.Is(err, syscall.EROFS):
+		return "the file system is mounted read-only; remount it, or open the ledger read-only"
+	case errors.Is(err, syscall.ENOTDIR):
+		return "a part of the path is a file, not a directory; correct the path"
+	case errors.Is(err, syscall.EISDIR):
+		return "a directory is where a file must be; remove it, or name another database"
 	case errors.Is(err, fs.ErrNotExist):
 		return "create the directory first, or name another file"
 	}

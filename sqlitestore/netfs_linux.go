@@ -35,7 +35,8 @@ const fuseMagic = 0x65735546
 
 // What stands behind FUSE is told by the mount's type, fuse.NAME, alone. Others are let pass: a rootless
 // container's overlay and a local ntfs-3g are FUSE too.
-var networkFUSE = []string{"sshfs", "s3fs", "rclone", "gcsfuse", "goofys", "mountpoint-s3", "glusterfs", "ceph", "juicefs", "davfs", "curlftpfs", "blobfuse", "blobfuse2", "nfs", "smb", "gvfsd-fuse", "seaweedfs", "moosefs", "lizardfs"}
+var networkFUSE = []string{"sshfs", "s3fs", "rclone", "gcsfuse", "goofys", "mountpoint-s3", "glusterfs", "ceph", "juicefs", "davfs", "curlftpfs", "blobfuse", "blobfuse2", "nfs", "smb", "gvfsd-fuse", "seaweedfs", "moosefs", "mfs", "lizardfs",
+	"ceph-fuse", "vmhgfs-fuse", "grpcfuse", "osxfs"}
 
 // networkFSOf names the network file system that holds dir, or returns "" where
 // there is none or it can not be told.
@@ -62,6 +63,9 @@ func fuseName(mounts, device string) string {
 		fields, types := strings.Fields(head), strings.Fields(tail)
 		if len(fields) < 3 || len(types) < 1 || fields[2] != device {
 			continue
+		}
+		if types[0] == "virtiofs" { // a directory of the host: its locks do not reach this machine, or not that one
+			return types[0]
 		}
 		if name, ok := strings.CutPrefix(types[0], "fuse."); ok && slices.Contains(networkFUSE, name) {
 			return name

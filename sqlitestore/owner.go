@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -28,9 +30,27 @@ type owner struct {
 	session string
 	info    []byte
 
-	mu sync.Mutex
-	f  *os.File
+	mu  sync.Mutex
+	f   *os.File
+	id  stamp      // of f
+	old []*os.File // files that lost their name to f, still locked: somebody may move one back
+
+	born time.Time    // with the monotonic clock's reading
+	lost atomic.Int64 // when the file was last found missing, in nanoseconds since born; 0: never
+
+	ended chan struct{}
+	watch sync.WaitGroup
 }
+
+const (
+	// lookAfter is how often an owner that writes nothing looks after its file.
+	lookAfter = 500 * time.Millisecond
+	// benefit is for how long after an owner missed its own file it calls nobody dead for want of one: whoever removed
+	// it may have removed the others', and their owners make them anew within lookAfter.
+	benefit = 4 * lookAfter
+	// maxOld bounds owner.old.
+	maxOld = 16
+)
 
 // ownerInfo is the content of an owner's file.
 type ownerInfo struct {
@@ -57,9 +77,33 @@ func newOwner(dir string) (*owner, ownerInfo, error) {
 	} else if !errors.Is(err, fs.ErrExist) {
 		return nil, info, err
 	}
-	o := &owner{dir: dir, session: uuid.NewString(), info: append(text, '\n')}
-	o.f, err = o.make()
-	return o, info, err
+	o := &owner{dir: dir, session: uuid.NewString(), info: append(text, '\n'), born: time.Now(), ended: make(chan struct{})}
+	if o.f, err = o.make(); err != nil {
+		return nil, info, err
+	}
+	if o.id, err = stampOf(o.path()); err != nil {
+		return nil, info, errors.Join(err, os.Remove(o.path()), o.f.Close())
+	}
+	return o, info, nil
+}
+
+// look keeps the file of an owner that does not write for long, until it ends.
+func (o *owner) look(log *slog.Logger) {
+	o.watch.Go(func() {
+		tick := time.NewTicker(lookAfter)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				if lost, err := o.keep(); lost {
+					log.Warn("sqlitestore: the owner file was deleted or moved; for a moment others could take this process for dead, and its running calls over",
+						"file", o.path(), "error", err)
+				}
+			case <-o.ended:
+				return
+			}
+		}
+	})
 }
 
 // make creates the owner's file, locked.
@@ -90,14 +134,22 @@ func (o *owner) make() (*os.File, error) {
 
 func (o *owner) path() string { return filepath.Join(o.dir, o.session) }
 
-// keep makes the file anew if somebody deleted it: without it the owner would
+// keep makes the file anew if somebody deleted or moved it: without it the owner would
 // look dead. It reports whether that was so.
 func (o *owner) keep() (lost bool, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if hasName(o.f) {
+	if runtime.GOOS == "windows" { // which lets nobody delete or move an open file
 		return false, nil
 	}
+	st, err := stampOf(o.path())
+	if err == nil && st.same(o.id) {
+		return false, nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	o.lost.Store(int64(time.Since(o.born)))
 	if err := os.Mkdir(o.dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return true, err
 	}
@@ -105,20 +157,36 @@ func (o *owner) keep() (lost bool, err error) {
 	if err != nil {
 		return true, err
 	}
-	_ = o.f.Close()
+	if hasName(o.f) && len(o.old) < maxOld {
+		o.old = append(o.old, o.f)
+	} else {
+		_ = o.f.Close()
+	}
 	o.f = f
-	return true, nil
+	o.id, err = stampOf(o.path())
+	return true, err
 }
 
-// end removes the file, then releases the lock.
+// end removes the file, then releases the lock; on Windows in the other order: what is unlocked is dead as well.
 func (o *owner) end() error {
+	close(o.ended)
+	o.watch.Wait()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	err := os.Remove(o.path())
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
+	for _, f := range o.old {
+		_ = f.Close()
 	}
-	return errors.Join(err, o.f.Close())
+	var err error
+	if runtime.GOOS == "windows" { // which removes no open file
+		err = o.f.Close()
+	}
+	if rerr := os.Remove(o.path()); !errors.Is(rerr, fs.ErrNotExist) {
+		err = errors.Join(err, rerr)
+	}
+	if runtime.GOOS != "windows" {
+		err = errors.Join(err, o.f.Close())
+	}
+	return err
 }
 
 // probe reports whether the owner of the file lives. A file that is not there is a dead
@@ -135,12 +203,16 @@ func probe(path string) (alive bool, err error) {
 	return !free, errors.Join(err, f.Close())
 }
 
-// sweep removes the files of dead owners.
+// sweep removes the files of dead owners, and nothing else.
 func sweep(dir string) {
 	entries, _ := os.ReadDir(dir) // what stays is swept another time
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
-		if strings.HasPrefix(e.Name(), unnamed) {
+		fresh := strings.HasPrefix(e.Name(), unnamed)
+		if !fresh && !isSession(e.Name()) || !e.Type().IsRegular() {
+			continue // somebody else's
+		}
+		if fresh {
 			// It may be between its creation and its lock: that took ten seconds for none.
 			if info, err := e.Info(); err != nil || time.Since(info.ModTime()) < 10*time.Second {
 				continue
@@ -157,12 +229,15 @@ type census struct {
 	dir  string
 	self string
 	seen map[string]bool
+	mild bool // an owner without a file may live
 }
 
 func (s *Store) census() census {
 	c := census{dir: s.place.real + ownersSuffix}
 	if s.owner != nil {
 		c.self = s.owner.session
+		lost := time.Duration(s.owner.lost.Load())
+		c.mild = lost > 0 && time.Since(s.owner.born)-lost < benefit
 	}
 	return c
 }
@@ -178,7 +253,12 @@ func (c *census) alive(session string) (bool, error) {
 	if alive, ok := c.seen[session]; ok {
 		return alive, nil
 	}
-	alive, err := probe(filepath.Join(c.dir, session))
+	path := filepath.Join(c.dir, session)
+	alive, err := probe(path)
+	if err == nil && !alive && c.mild {
+		_, err := stampOf(path)
+		alive = errors.Is(err, fs.ErrNotExist)
+	}
 	if err != nil {
 		return false, fmt.Errorf("is the owner %s alive? %w", session, err)
 	}

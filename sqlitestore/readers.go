@@ -81,8 +81,11 @@ func (s *Store) readWith(c *reader, fn func(*reader) error) (*reader, error) {
 		return s.readOnly(c, fn)
 	}
 	if c == nil {
-		var err error
-		if c, err = s.newReader(url.Values{"mode": {"rw"}}); err != nil {
+		err := s.place.checkLog() // SQLite would make what is missing
+		if err == nil {
+			c, err = s.newReader(url.Values{"mode": {"rw"}})
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -94,7 +97,7 @@ func (s *Store) readWith(c *reader, fn func(*reader) error) (*reader, error) {
 
 // newReader opens a connection; query_only keeps it from writing.
 func (s *Store) newReader(mode url.Values) (*reader, error) {
-	c, err := openConn(s.place.real, mode, fmt.Sprintf("busy_timeout = %d", s.opts.BusyTimeout.Milliseconds()),
+	c, err := s.place.connect(mode, fmt.Sprintf("busy_timeout = %d", s.opts.BusyTimeout.Milliseconds()),
 		"query_only = ON", "cache_size = -4000", "temp_store = MEMORY", "trusted_schema = OFF")
 	if err != nil {
 		return nil, err

@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"os"
 
+	sqlite3 "modernc.org/sqlite/lib"
+
 	"github.com/ledger-once/ledger"
 )
 
@@ -48,6 +50,13 @@ func openReadOnly(ctx context.Context, path string, opts Options) (*Store, error
 	}
 	err = s.readers.use(ctx, s, func(*reader) error { return nil }) // looks at the schema
 	if err != nil {
+		if primary(err) == sqlite3.SQLITE_CANTOPEN || primary(err) == sqlite3.SQLITE_READONLY {
+			_, werr := stampOf(real + "-wal")
+			if _, serr := stampOf(real + "-shm"); werr == nil && errors.Is(serr, fs.ErrNotExist) {
+				err = notWritten(fmt.Errorf("%w: %s: its log %s-wal has to be read in first, for which %s-shm is made, and that can not be made here; open the ledger once where its directory can be written, or copy it and its log to such a directory: %w",
+					ledger.ErrUnavailable, real, real, real, err))
+			}
+		}
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil

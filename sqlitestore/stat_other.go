@@ -13,6 +13,7 @@ type stamp struct {
 	dev, ino uint64
 	links    uint64
 	size     int64
+	mount    bool // the file itself is a mount point: told on Linux only
 }
 
 func (s stamp) same(other stamp) bool { return s.dev == other.dev && s.ino == other.ino }
@@ -23,5 +24,7 @@ func stampOf(path string) (stamp, error) {
 	if err := unix.Stat(path, &st); err != nil {
 		return stamp{}, &os.PathError{Op: "stat", Path: path, Err: err}
 	}
-	return stamp{uint64(st.Dev), uint64(st.Ino), uint64(st.Nlink), st.Size}, nil
+	return stamp{uint64(st.Dev), uint64(st.Ino), uint64(st.Nlink), st.Size, false}, nil
 }
+
+func mountPoint(string) bool { return false }

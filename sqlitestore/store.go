@@ -245,6 +245,13 @@ func (s *Store) close() error {
 	if s.writer != nil {
 		err = errors.Join(err, s.writer.close())
 	}
+	if s.owner != nil {
+		if s.place.foul() {
+			s.log.Warn("sqlitestore: the database's files were replaced while it was open: its handles stay open until the process ends, because closing them would damage the files that are there now",
+				"database", s.place.real)
+		}
+		err = errors.Join(err, s.place.release())
+	}
 	if s.turn != nil {
 		s.turn.close()
 	}

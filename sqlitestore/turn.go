@@ -2,18 +2,22 @@ package sqlitestore
 
 import (
 	"context"
+	"errors"
 	"os"
+	"runtime"
 	"sync"
 )
 
 // A turn is the right to write, for one store among the processes and
 // stores that share a database. SQLite's own lock keeps writers apart as well, but
 // polls for it, and starves some: see docs/adr/0002-sqlite.md. So nothing breaks where somebody
-// deletes the lock file.
+// deletes the lock file, and each store finds the new one with its next turn.
 //
 // At most one goroutine of a store asks for the turn at a time: the leader.
 type turn struct {
+	path     string
 	f        *os.File
+	id       stamp          // of f
 	acquired chan error     // from the goroutine that waits in the kernel
 	waiter   sync.WaitGroup // that goroutine
 
@@ -23,11 +27,35 @@ type turn struct {
 }
 
 func openTurn(path string) (*turn, error) {
-	f, err := openPrivate(path)
+	t := &turn{path: path, acquired: make(chan error, 1)}
+	return t, t.open()
+}
+
+func (t *turn) open() error {
+	f, err := openPrivate(t.path)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return &turn{f: f, acquired: make(chan error, 1)}, nil
+	id, err := stampOf(t.path)
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	if t.f != nil {
+		_ = t.f.Close()
+	}
+	t.f, t.id = f, id
+	return nil
+}
+
+// renew opens the file that the others use by now, if somebody deleted or replaced the one that is open. It costs
+// a microsecond. Without success the old one will do: see turn.
+func (t *turn) renew() {
+	if runtime.GOOS == "windows" { // which lets nobody delete an open file
+		return
+	}
+	if st, err := stampOf(t.path); err != nil || !st.same(t.id) {
+		_ = t.open()
+	}
 }
 
 // take waits for the turn until ctx or stop ends. The kernel's wait goes
@@ -35,6 +63,7 @@ func openTurn(path string) (*turn, error) {
 func (t *turn) take(ctx context.Context, stop <-chan struct{}) error {
 	t.mu.Lock()
 	if !t.waiting {
+		t.renew()
 		ok, err := tryLock(t.f, true)
 		if ok || err != nil {
 			t.mu.Unlock()

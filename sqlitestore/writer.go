@@ -63,7 +63,7 @@ func (w *writer) open(s *Store) error {
 	if runtime.GOOS == "darwin" { // where fsync alone does not reach the disk
 		pragmas = append(pragmas, "fullfsync = ON", "checkpoint_fullfsync = ON")
 	}
-	c, err := openConn(s.place.real, url.Values{"mode": {"rw"}}, pragmas...)
+	c, err := s.place.connect(url.Values{"mode": {"rw"}}, pragmas...)
 	if err != nil {
 		return err
 	}
@@ -163,12 +163,15 @@ func (s *Store) ready() error {
 
 // reopen makes a new writer of the one that failed.
 func (s *Store) reopen() error {
-	err := s.writer.open(s)
+	err := s.place.checkLog() // before, because SQLite would make what is missing
+	if err == nil {
+		err = s.writer.open(s)
+	}
 	if err == nil {
 		err = s.writer.prepare()
 	}
 	if err == nil {
-		err = s.place.mark()
+		err = errors.Join(s.place.check(), s.place.checkLog())
 	}
 	if err != nil {
 		return errors.Join(err, s.writer.close())
