@@ -32,7 +32,7 @@
 //
 // It is for one machine. The locks of network file systems do not tell reliably who is
 // alive: NFS, SMB and their like are refused where that can be told, which is on Linux only. Containers may share the
-// file if they share the kernel. For several machines there is package etcdstore.
+// file if they share the kernel.
 //
 // Await and Watch see the writes of other processes by looking, 5 to 50 ms
 // later; those of the same store at once. A death is seen within 150 ms or so.

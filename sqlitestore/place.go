@@ -96,7 +96,7 @@ func absolute(path string) (string, error) {
 // whether the file exists, and whether it is empty.
 func inspect(real string) (exists, empty bool, err error) {
 	if name := networkFSOf(filepath.Dir(real)); name != "" {
-		return false, false, fmt.Errorf("%w: the file is on %s, a network file system, where locks do not tell reliably who is alive; move it to a local disk, or use etcdstore", ledger.ErrInvalid, name)
+		return false, false, fmt.Errorf("%w: the file is on %s, a network file system, where locks do not tell reliably who is alive; move it to a local disk", ledger.ErrInvalid, name)
 	}
 	info, err := os.Lstat(real)
 	switch {

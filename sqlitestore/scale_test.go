@@ -16,13 +16,13 @@ import (
 // stored is how many records the tests of size store:
 //
 //	go test ./sqlitestore -run 'TestList|TestScale' -v -records 1000000
-var stored = flag.Int("records", 0, "how many records TestListMemory and TestScale store (default 100,000; 10,000 with -short)")
+var stored = flag.Int("records", 0, "how many records TestListMemory and TestScale store (default 100,000; 10,000 with -short or -race)")
 
 func records() int {
 	switch {
 	case *stored > 0:
 		return *stored
-	case testing.Short():
+	case testing.Short() || underRace:
 		return 10_000
 	}
 	return 100_000
