@@ -114,7 +114,7 @@ func TestListMemory(t *testing.T) {
 
 // TestScale reports the throughput in an empty store and in a big one.
 func TestScale(t *testing.T) {
-	if testing.Short() {
+	if testing.Short() || underRace {
 		t.Skip("only reports")
 	}
 	per := map[int]time.Duration{}
