@@ -10,6 +10,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http/httptest"
 	"os"
@@ -142,8 +143,7 @@ func TestKillLoop(t *testing.T) {
 			distinct[j.key(op)] = true
 		}
 	}
-	f.world.quota = (*kills + 1) / 2
-	f.world.odds = 1.5 * float64(f.world.quota) / float64(len(distinct))
+	f.world.killing((*kills+1)/2, 1.5*float64(*kills+1)/2/float64(len(distinct)))
 	rng := rand.New(rand.NewPCG(base.Seed, 2))
 	for range *kills / 2 {
 		f.pending = append(f.pending, 1+rng.IntN(base.Workers*base.Ops*9/10))
@@ -173,6 +173,8 @@ func TestKillLoop(t *testing.T) {
 		return
 	}
 	f.check(ctx, base, distinct)
+	f.world.mu.Lock()
+	defer f.world.mu.Unlock()
 	slices.Sort(f.world.recovery)
 	longest := time.Duration(0)
 	if n := len(f.world.recovery); n > 0 {
@@ -224,7 +226,10 @@ func (f *fleet) check(ctx context.Context, base job, distinct map[string]bool) {
 		}
 	}
 	doubts := 0
-	for key, effects := range w.effects {
+	w.mu.Lock() // all workers are dead; this is for what the race detector can not know
+	done, asked := maps.Clone(w.effects), maps.Clone(w.requests)
+	w.mu.Unlock()
+	for key, effects := range done {
 		r, ok := records[key]
 		if !ok {
 			t.Errorf("%s: %d effects, no record", key, len(effects))
@@ -237,7 +242,7 @@ func (f *fleet) check(ctx context.Context, base job, distinct map[string]bool) {
 			doubts++
 		}
 		last := ledger.Version(0)
-		for _, q := range w.requests[key] {
+		for _, q := range asked[key] {
 			if q.Fence <= last {
 				t.Errorf("%s: fence %d after %d", key, q.Fence, last)
 			}
@@ -252,8 +257,8 @@ func (f *fleet) check(ctx context.Context, base job, distinct map[string]bool) {
 		r := records[l.key]
 		switch l.verdict {
 		case "ok":
-			if want := fmt.Sprintf("%q", l.receipt); r.State != ledger.StateSucceeded || string(r.Result) != want || len(w.effects[l.key]) != 1 {
-				t.Errorf("%s: acknowledged with %s; record is %s with %s; %d effects", l.key, want, r.State, r.Result, len(w.effects[l.key]))
+			if want := fmt.Sprintf("%q", l.receipt); r.State != ledger.StateSucceeded || string(r.Result) != want || len(done[l.key]) != 1 {
+				t.Errorf("%s: acknowledged with %s; record is %s with %s; %d effects", l.key, want, r.State, r.Result, len(done[l.key]))
 				lost++
 			}
 		case "doubt":
@@ -270,11 +275,11 @@ func (f *fleet) check(ctx context.Context, base job, distinct map[string]bool) {
 		j := base
 		if l, err := j.call(ctx, guard, 0, key); err != nil || l[:2] != "ok" {
 			t.Errorf("%s: not finished after all workers died: %q, %v", key, l, err)
-		} else if n := len(w.effects[key]); n != 1 {
+		} else if n := w.done(key); n != 1 {
 			t.Errorf("%s: done %d times", key, n)
 		}
 	}
-	t.Logf("%d effects, %d calls left in doubt for a person, %d acknowledgements checked, %d lost", len(w.effects), doubts, len(f.acked), lost)
+	t.Logf("%d effects, %d calls left in doubt for a person, %d acknowledgements checked, %d lost", len(done), doubts, len(f.acked), lost)
 }
 
 func TestPausedWorkerKeepsItsClaim(t *testing.T) {
@@ -285,7 +290,9 @@ func TestPausedWorkerKeepsItsClaim(t *testing.T) {
 	if toolOf(base.Key) != "retry" { // the tool that would be taken over
 		base.Key = "hot-1"
 	}
-	f.world.stop = func(e effect) bool { return true }
+	f.world.mu.Lock()
+	f.world.stop = func(effect) bool { return true }
+	f.world.mu.Unlock()
 	ended := make(chan error, 1)
 	go func() {
 		_, killed, err := f.start(ctx, base)
@@ -327,7 +334,7 @@ func TestPausedWorkerKeepsItsClaim(t *testing.T) {
 	if want := fmt.Sprintf("ok 0 %s %[1]s/1", base.Key); err != nil || l != want {
 		t.Errorf("afterwards: %q, %v; want %q", l, err, want)
 	}
-	if n := len(f.world.requests[base.Key]); n != 1 {
+	if n := f.world.asked(base.Key); n != 1 {
 		t.Errorf("the tool ran %d times", n)
 	}
 }

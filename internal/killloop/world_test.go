@@ -92,3 +92,24 @@ func (w *world) act(e effect) (receipt string, hold bool, err error) {
 	}
 	return receipt, false, nil
 }
+
+// done is how many effects the key had.
+func (w *world) done(key string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.effects[key])
+}
+
+// asked is how often the key's tool ran.
+func (w *world) asked(key string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.requests[key])
+}
+
+// killing sets how many callers are killed once their effect is done, and the odds for each.
+func (w *world) killing(quota int, odds float64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.quota, w.odds = quota, odds
+}
