@@ -63,7 +63,8 @@ type DoubtPolicy uint8
 const (
 	// DoubtRetry runs the call again, with the same idempotency token.
 	DoubtRetry DoubtPolicy = iota
-	// DoubtReconcile asks the downstream, then records or runs again.
+	// DoubtReconcile asks the downstream, then records or runs again. What is still on
+	// its way when the downstream is asked can land after its answer, unless it refuses older fences from then on.
 	DoubtReconcile
 	// DoubtBlock never runs it again by itself; Guard.Resolve settles it.
 	DoubtBlock
