@@ -84,7 +84,7 @@ func fieldCases() []testCase {
 		}},
 		{"the greatest record fits", func(e *env) {
 			s := e.owner()
-			for i, b := range [][]byte{bytes.Repeat([]byte("x"), ledger.MaxRecordBytes), bytes.Repeat([]byte{0xff}, ledger.MaxRecordBytes)} {
+			for i, b := range [][]byte{bytes.Repeat([]byte("x"), ledger.MaxRecordBytes), bytes.Repeat([]byte{0xff}, ledger.MaxRecordBytes), make([]byte, ledger.MaxRecordBytes)} {
 				half := len(b) / 2
 				e.claimedAs(s, ledger.Record{ID: id(fmt.Sprint("args ", i)), Nonce: "n", Args: b})
 				e.finishedAs(s, id(fmt.Sprint("result ", i)), ledger.Record{Nonce: "n", Args: b[:half], Result: b[half:]}, ledger.StateSucceeded)

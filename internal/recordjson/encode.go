@@ -10,13 +10,18 @@ import (
 	"github.com/ledger-once/ledger"
 )
 
-// Encode returns the stored form of r without its ID and version and
+// Encode returns the stored form of r; see Append.
+func Encode(r *ledger.Record) ([]byte, error) {
+	return Append(make([]byte, 0, 768+len(r.Args)+len(r.Args)/8+len(r.Result)+len(r.Result)/8+192*len(r.Log)), r)
+}
+
+// Append appends the stored form of r without its ID and version and
 // without what is filled in on reading. Times are cut to microseconds.
 //
 // It writes by hand what json.Marshal would write for the stored struct, byte
 // for byte (a test compares them), at a fraction of the time: every claim and finish pays for it.
-func Encode(r *ledger.Record) ([]byte, error) {
-	e := encoder{buf: make([]byte, 0, 768+len(r.Args)+len(r.Args)/8+len(r.Result)+len(r.Result)/8+192*len(r.Log))}
+func Append(dst []byte, r *ledger.Record) ([]byte, error) {
+	e := encoder{buf: dst}
 	e.buf = append(e.buf, '{')
 	e.int("v", Schema)
 	e.text("key", r.Key)
@@ -137,15 +142,22 @@ func (e *encoder) text(name, s string) {
 	}
 }
 
+// largeBytes is the length from which text is no longer kept readable at any
+// price: its escapes, up to six bytes for one, could exceed what a store takes for a record.
+const largeBytes = 64 << 10
+
 // bytes writes what type text describes.
 func (e *encoder) bytes(name string, b []byte) {
 	if b == nil {
 		return
 	}
 	e.name(name)
-	if utf8.Valid(b) {
+	if start := len(e.buf); utf8.Valid(b) {
 		e.buf = appendString(e.buf, b)
-		return
+		if len(b) < largeBytes || len(e.buf)-start <= base64.StdEncoding.EncodedLen(len(b)) {
+			return
+		}
+		e.buf = e.buf[:start]
 	}
 	e.buf = append(e.buf, `{"base64":"`...)
 	e.buf = base64.StdEncoding.AppendEncode(e.buf, b)

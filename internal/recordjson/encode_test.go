@@ -38,8 +38,8 @@ func marshal(r *ledger.Record) ([]byte, error) {
 }
 
 func (t text) MarshalJSON() ([]byte, error) {
-	if utf8.Valid(t) {
-		return json.Marshal(string(t))
+	if quoted, err := json.Marshal(string(t)); utf8.Valid(t) && (len(t) < 64<<10 || len(quoted) <= (len(t)+2)/3*4) {
+		return quoted, err
 	}
 	return json.Marshal(map[string][]byte{"base64": t})
 }
@@ -69,6 +69,34 @@ func TestEncode(t *testing.T) {
 		}
 		if diff := cmp.Diff(string(want), string(got)); diff != "" {
 			t.Fatalf("seed %d (-want +got):\n%s", seed, diff)
+		}
+	}
+}
+
+// Text of any size takes at most a third more than its bytes, and little else.
+func TestEncodeLarge(t *testing.T) {
+	for _, c := range []struct {
+		pattern  string
+		readable bool
+	}{{"x", true}, {`{"amount":1099,"currency":"EUR"},`, true}, {`"`, false}, {"\x00", false}, {"<", false}, {"\xff", false}} {
+		r := ledger.Record{ID: ledger.ID{Workflow: "w", Tool: "t", Fingerprint: "f"}, State: ledger.StateSucceeded,
+			Result: []byte(strings.Repeat(c.pattern, ledger.MaxRecordBytes/len(c.pattern)))}
+		data, err := Encode(&r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if limit := ledger.MaxRecordBytes/3*4 + 1024; len(data) > limit {
+			t.Errorf("%q repeated: %d bytes, want at most %d", c.pattern, len(data), limit)
+		}
+		if got := !strings.Contains(string(data), `"base64"`); got != c.readable {
+			t.Errorf("%q repeated: readable is %t, want %t", c.pattern, got, c.readable)
+		}
+		want, err := marshal(&r)
+		if err != nil || string(want) != string(data) {
+			t.Errorf("%q repeated: differs from what encoding/json writes (error %v)", c.pattern, err)
+		}
+		if back, err := Decode(r.ID, 1, data); err != nil || string(back.Result) != string(r.Result) {
+			t.Errorf("%q repeated: it does not decode to itself (error %v)", c.pattern, err)
 		}
 	}
 }

@@ -79,7 +79,8 @@ type attempt struct {
 }
 
 // text is bytes that are usually JSON text: a JSON string where they are valid
-// UTF-8, so that people can read them, and {"base64": ...} where they are not.
+// UTF-8, so that people can read them, and {"base64": ...} where they are not,
+// or are large and would be larger still as a string.
 type text []byte
 
 func (t *text) UnmarshalJSON(data []byte) error {
