@@ -27,6 +27,8 @@ type core struct {
 	outbox  outbox
 	footgun footgun
 
+	deadlines deadlines
+	plain     plainTypes
 	// life ends when the guard is closed; it bounds everything in the background.
 	life    context.Context
 	endLife context.CancelFunc
@@ -289,7 +291,7 @@ func (x *exec) start(ended Outcome) (start, error) {
 		token: rand.Text(), nonce: rand.Text(), ended: ended,
 	}
 	if x.stored == nil { // once: a tool may change what its arguments point to
-		stored, err := p.policy.hasher.Stored(nil, p.args)
+		stored, err := p.policy.hasher.Stored(make([]byte, 0, len(p.canon)+64), p.args) // about as long
 		if err != nil {
 			return s, fmt.Errorf("ledger: %s: %w", p.id.Tool, err)
 		}

@@ -53,7 +53,7 @@ type exec struct {
 
 	f     *flight // ours, once we have one
 	over  bool    // the flight is ended, or the outbox's
-	held  Record  // the claim, while the tool runs or may run
+	held  *Record // the claim, while the tool runs or may run
 	seen  *Record // before the first claim
 	stage stage
 }
@@ -259,7 +259,7 @@ func (x *exec) lead(ctx context.Context, seen *Record) (Record, bool, error) {
 		case won:
 			return x.run(ctx, claimed, seen, d)
 		}
-		seen = &claimed
+		seen = claimed
 		if seen.State == StateNone { // removed in the meantime, says a careless store
 			seen = nil
 		}
@@ -270,36 +270,37 @@ func (x *exec) lead(ctx context.Context, seen *Record) (Record, bool, error) {
 
 // claim sends one claim. It returns the record that stands, and whether it is
 // the claim's. A claim whose answer is unknown goes to the outbox, with the flight.
-func (x *exec) claim(ctx context.Context, seen *Record, d decision, ended Outcome, steal bool) (_ Record, won bool, _ error) {
+func (x *exec) claim(ctx context.Context, seen *Record, d decision, ended Outcome, steal bool) (_ *Record, won bool, _ error) {
 	c, p := x.c, x.p
 	if c.outbox.full() {
-		return Record{}, false, fmt.Errorf("ledger: %s was not started: %w: %d outcomes wait to be recorded", p.id, ErrUnavailable, c.opts.MaxUnrecorded)
+		return nil, false, fmt.Errorf("ledger: %s was not started: %w: %d outcomes wait to be recorded", p.id, ErrUnavailable, c.opts.MaxUnrecorded)
 	}
 	s, err := x.start(ended)
 	if err != nil {
-		return Record{}, false, err
+		return nil, false, err
 	}
 	claim := Claim{Next: begin(seen, s, d, clock()), Steal: steal}
 	if seen != nil {
 		claim.Seen = seen.Version
 	}
 	c.flights.claiming(x.f, s.nonce)
-	sctx, cancel := context.WithTimeout(ctx, c.opts.StoreTimeout)
-	defer cancel()
-	r, won, err := c.store.Claim(sctx, claim)
+	within := &timeout{Context: ctx, deadline: time.Now().Add(c.opts.StoreTimeout)}
+	defer within.end()
+	r, won, err := c.store.Claim(within, claim)
 	if err == nil {
 		if won {
 			r.Alive = true
 			c.watch()
 			c.cache.forget(p.sum)
 		}
-		return r, won, nil
+		return &r, won, nil
 	}
 	if !definite(err) {
 		c.flights.doubt(x.f)
-		x.post(&letter{what: "a claim to be given back", claim: &claim, then: func(claimed Record) Record { return giveBack(claimed, seen) }})
+		lost := claim // in memory of its own
+		x.post(&letter{what: "a claim to be given back", claim: &lost, then: func(claimed Record) Record { return giveBack(claimed, seen) }})
 	}
-	return Record{}, false, x.notStarted(ctx, err)
+	return nil, false, x.notStarted(ctx, err)
 }
 
 // notStarted is the error of a call whose tool did not run; err may be nil where ctx has ended.
@@ -452,7 +453,7 @@ func (x *exec) force(ctx context.Context) (Record, bool, error) {
 		}
 		if won {
 			if old != nil {
-				c.flights.seen(old, &claimed, claimed.Fence-1)
+				c.flights.seen(old, claimed, claimed.Fence-1)
 			}
 			return x.run(ctx, claimed, seen, d)
 		}

@@ -37,9 +37,6 @@ func TestCountsAreFlushed(t *testing.T) {
 		if _, err := g.Stats(t.Context(), ledger.Filter{}); err == nil {
 			t.Error("statistics without this guard's own counts, and no error")
 		}
-		if _, err := g.Reset(t.Context(), ledger.Filter{All: true}); err == nil {
-			t.Error("reset without the counts, and no error")
-		}
 		wantErr(t, g.Log(t.Context(), &logs{}, ledger.Filter{}), ledger.ErrUnavailable)
 		wantCount(t, "written while the store is down", int(stored(t, m, g, charge).Blocked), 3)
 		store.always("tally", nil)
@@ -95,6 +92,55 @@ func TestCloseFlushesCounts(t *testing.T) {
 			if want := map[bool]int64{true: 2}[st == nil]; err != nil || r.Blocked != want {
 				t.Errorf("blocked %d, %v, want %d", r.Blocked, err, want)
 			}
+		})
+	}
+}
+
+// A store without space takes deletions, but no counts. Those of what is deleted go with it:
+// written later they would make it anew.
+func TestDeletionsWithoutCounts(t *testing.T) {
+	search, charge2 := ledger.Call{Tool: "search"}, ledger.Call{Tool: charge.Tool, Key: "another"}
+	for name, hangs := range map[string]bool{"refused": false, "a flush is under way": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m, n := ledger.NewMemory(), &counter{}
+				store := newScripted(m.Session())
+				g := newGuard(t, store, &ledger.Options{Policies: map[string]ledger.Policy{"search": {Unlimited: true}}})
+				calls := func() {
+					for _, call := range []ledger.Call{charge, charge2, search} {
+						_, _ = ledger.Do(t.Context(), g, call, n.run)
+					}
+				}
+				calls()
+				if s, err := g.Stats(t.Context(), ledger.Filter{}); err != nil || s.Executed != 3 {
+					t.Fatalf("before: %+v, %v", s, err)
+				}
+				calls()
+				store.always("tally", down)
+				if hangs { // it fails after the deletions
+					store.always("tally", hang)
+					time.Sleep(1500 * time.Millisecond)
+					ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+					defer cancel()
+					wantErr(t, g.Retry(ctx, charge))
+				} else {
+					wantErr(t, g.Retry(t.Context(), charge))
+				}
+				if s, err := g.Stats(t.Context(), ledger.Filter{}); err == nil {
+					t.Errorf("statistics without this guard's own counts: %+v, and no error", s)
+				}
+				deleted, err := g.Reset(t.Context(), ledger.Filter{All: true})
+				wantErr(t, err)
+				wantCount(t, "deleted", deleted, 2)
+				store.always("tally", nil)
+				if s, err := g.Stats(t.Context(), ledger.Filter{}); err != nil || s != (ledger.Stats{}) {
+					t.Errorf("after the reset there is %+v, %v; want nothing", s, err)
+				}
+				calls()
+				if s, err := g.Stats(t.Context(), ledger.Filter{}); err != nil || s.Executed != 3 || s.Blocked != 0 {
+					t.Errorf("after calls anew there is %+v, %v; want 3 executed and none blocked", s, err)
+				}
+			})
 		})
 	}
 }

@@ -15,13 +15,13 @@ import (
 // Local duplicates look at it instead of asking the store. It ends when the
 // outcome is recorded, or definitely can not be.
 type flight struct {
-	sum  fingerprint.Sum
-	id   ID
-	done chan struct{} // closed at the end
+	sum fingerprint.Sum
+	id  ID
 
-	// Guarded by flights.mu.
+	// Guarded by flights.mu. The channels are made for the first local duplicate: most calls have none.
+	done    chan struct{}           // closed at the end
 	known   chan struct{}           // closed when standing, unsure or the end is known
-	opened  bool                    // known is closed
+	opened  bool                    // known is closed, or to be
 	stands  *Record                 // the running record, here or elsewhere; or the outcome that waits to be recorded
 	unsure  bool                    // a claim's answer is unknown: it is being settled
 	nonces  [2]string               // of the claim sent last, and of the one before
@@ -45,6 +45,7 @@ func (t *flights) join(sum fingerprint.Sum, id ID) (*flight, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if f, ok := t.all[sum]; ok {
+		f.joined()
 		return f, false
 	}
 	return t.add(sum, id), true
@@ -68,14 +69,14 @@ func (t *flights) restore(f, old *flight) {
 }
 
 func (t *flights) add(sum fingerprint.Sum, id ID) *flight {
-	f := &flight{sum: sum, id: id, known: make(chan struct{}), done: make(chan struct{})}
+	f := &flight{sum: sum, id: id}
 	t.all[sum] = f
 	return f
 }
 
 // detached returns a flight that nobody joins: of a write that is no call.
 func (t *flights) detached(id ID) *flight {
-	return &flight{id: id, known: make(chan struct{}), done: make(chan struct{})}
+	return &flight{id: id}
 }
 
 // stand tells local duplicates what they are duplicates of.
@@ -98,8 +99,19 @@ func (t *flights) doubt(f *flight) {
 }
 
 func (f *flight) open() {
-	if !f.opened {
-		f.opened = true
+	if !f.opened && f.known != nil {
+		close(f.known)
+	}
+	f.opened = true
+}
+
+// joined makes the channels of a flight that has not ended.
+func (f *flight) joined() {
+	if f.known != nil {
+		return
+	}
+	f.known, f.done = make(chan struct{}), make(chan struct{})
+	if f.opened {
 		close(f.known)
 	}
 }
@@ -119,7 +131,9 @@ func (t *flights) end(f *flight, outcome *Record) {
 		delete(t.all, f.sum)
 	}
 	f.open()
-	close(f.done)
+	if f.done != nil {
+		close(f.done)
+	}
 }
 
 func (t *flights) look(f *flight) (stands *Record, unsure bool, outcome *Record) {
@@ -217,7 +231,7 @@ type cache struct {
 }
 
 type cached struct {
-	record Record
+	record *Record
 	until  time.Time // zero: until a notice
 }
 
@@ -232,13 +246,13 @@ func (m *cache) mark() uint64 {
 	return m.epoch
 }
 
-// add remembers a finished record that was read, or written, after mark.
+// add remembers a finished record that was read, or written, after mark. Nobody writes to it any more.
 func (m *cache) add(sum fingerprint.Sum, r *Record, mark uint64) {
 	if r == nil || r.State != StateSucceeded && r.State != StateFailed || len(r.Args)+len(r.Result) > maxCachedBytes {
 		m.entries.Remove(sum)
 		return
 	}
-	e := &cached{record: *r}
+	e := &cached{record: r}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.synced || m.epoch != mark { // a notice about it may have come before it did
@@ -252,7 +266,7 @@ func (m *cache) get(sum fingerprint.Sum, now time.Time) *Record {
 	if !ok || !e.until.IsZero() && !now.Before(e.until) {
 		return nil
 	}
-	return &e.record
+	return e.record
 }
 
 func (m *cache) forget(sum fingerprint.Sum) { m.entries.Remove(sum) }

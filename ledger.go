@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"reflect"
 	"time"
 
 	"github.com/ledger-once/ledger/fingerprint"
@@ -289,9 +290,9 @@ func OnceErr[In any](g *Guard, tool string, fn func(context.Context, In) error) 
 // tool is a typed tool, seen by the part of the guard that knows no types.
 type tool interface {
 	call(ctx context.Context) error
-	encode(maxBytes int) []byte // of the value; nil if it can not be recorded
-	decode(data []byte) error   // into the value
-	fits(data []byte) bool      // it decodes into a fresh value
+	encode(maxBytes int, plain *plainTypes) []byte // of the value; nil if it can not be recorded
+	decode(data []byte) error                      // into the value
+	fits(data []byte) bool                         // it decodes into a fresh value
 	valid() bool
 }
 
@@ -309,7 +310,7 @@ func (t *typed[T]) call(ctx context.Context) (err error) {
 
 // encode returns nil unless what it returns decodes into a fresh value again:
 // a result that can not be replayed must be known before it is relied on.
-func (t *typed[T]) encode(maxBytes int) (data []byte) {
+func (t *typed[T]) encode(maxBytes int, plain *plainTypes) (data []byte) {
 	defer func() {
 		if recover() != nil { // a Marshaler of the user's
 			data = nil
@@ -322,7 +323,7 @@ func (t *typed[T]) encode(maxBytes int) (data []byte) {
 			return nil
 		}
 		data = rawJSON(tr.data)
-	} else if data, _ = json.Marshal(t.value); data == nil || !t.fits(data) {
+	} else if data, _ = json.Marshal(t.value); data == nil || !plain.has(reflect.TypeFor[T]()) && !t.fits(data) {
 		return nil
 	}
 	if len(data) > maxBytes {

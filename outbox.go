@@ -167,7 +167,7 @@ func (o *outbox) send(ctx context.Context, l *letter) error {
 	case err == nil && l.outcome:
 		o.c.remember(l.flight.sum, &l.done, mark)
 		o.end(l, &l.done)
-		o.c.told(l.done)
+		o.c.told(&l.done)
 	case err == nil:
 		o.end(l, nil)
 	case errors.Is(err, ErrFenced) || errors.Is(err, ErrNotFound):

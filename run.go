@@ -11,12 +11,12 @@ import (
 // run holds the claim. It runs the tool, with further tries where the policy
 // has a Backoff, records the outcome, and ends the flight: now, or when the
 // outbox has a definite answer.
-func (x *exec) run(ctx context.Context, claimed Record, seen *Record, d decision) (Record, bool, error) {
+func (x *exec) run(ctx context.Context, claimed, seen *Record, d decision) (Record, bool, error) {
 	c := x.c
 	x.held, x.seen = claimed, seen
 	defer x.net(ctx)
 	if err := x.mayStart(ctx, claimed); err != nil {
-		x.settle(ctx, giveBack(claimed, seen))
+		x.settle(ctx, giveBack(*claimed, seen))
 		if seen != nil && seen.Alive {
 			err = fmt.Errorf("%w; the running call that it was to replace is in doubt now", err)
 		}
@@ -42,11 +42,13 @@ func (x *exec) net(ctx context.Context) {
 	x.c.opts.Logger.Error("ledger: a call was cut short outside of its tool", "call", x.p.id, "type", fmt.Sprintf("%T", thrown))
 	switch x.stage {
 	case stageClaimed:
-		x.settle(ctx, giveBack(x.held, x.seen))
+		x.settle(ctx, giveBack(*x.held, x.seen))
 	case stageStarted:
-		_ = x.record(ctx, finish(x.held, ending{failure: &Failure{Message: "it was cut short", Class: ClassUncertain}}, clock()))
+		done := finish(*x.held, ending{failure: &Failure{Message: "it was cut short", Class: ClassUncertain}}, clock())
+		_ = x.record(ctx, &done)
 	case stageDone:
-		_ = x.record(ctx, finish(x.held, ending{}, clock()))
+		done := finish(*x.held, ending{}, clock())
+		_ = x.record(ctx, &done)
 	}
 	if thrown != nil {
 		panic(thrown)
@@ -54,7 +56,7 @@ func (x *exec) net(ctx context.Context) {
 }
 
 // mayStart says why the tool must not start under the claim any more.
-func (x *exec) mayStart(ctx context.Context, claimed Record) error {
+func (x *exec) mayStart(ctx context.Context, claimed *Record) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
@@ -72,7 +74,7 @@ func (x *exec) mayStart(ctx context.Context, claimed Record) error {
 }
 
 // attempts runs the tool until it needs no further try.
-func (x *exec) attempts(ctx context.Context, claimed Record) (Record, bool, error) {
+func (x *exec) attempts(ctx context.Context, claimed *Record) (Record, bool, error) {
 	c, p := x.c, x.p
 	var pauses Backoff
 	for {
@@ -96,7 +98,7 @@ func (x *exec) attempts(ctx context.Context, claimed Record) (Record, bool, erro
 		}
 		next, claimErr := x.claimAgain(ctx, claimed, failure)
 		if claimErr != nil {
-			return next, false, errors.Join(err, claimErr)
+			return *next, false, errors.Join(err, claimErr)
 		}
 		claimed = next
 	}
@@ -105,7 +107,7 @@ func (x *exec) attempts(ctx context.Context, claimed Record) (Record, bool, erro
 // claimAgain claims the next try of a call whose claim is held: a new fence, and
 // after a failure that certainly did nothing a new token. failure is nil after
 // a reconciliation. With an error the call is over.
-func (x *exec) claimAgain(ctx context.Context, held Record, failure *Failure) (Record, error) {
+func (x *exec) claimAgain(ctx context.Context, held *Record, failure *Failure) (*Record, error) {
 	d := decision{action: actRun, lineage: sameRun}
 	ended := OutcomeInDoubt
 	switch {
@@ -121,7 +123,7 @@ func (x *exec) claimAgain(ctx context.Context, held Record, failure *Failure) (R
 	if err != nil {
 		return x.keepFailure(ctx, held, failure, err)
 	}
-	claim := Claim{Seen: held.Version, Next: begin(&held, s, d, clock()), Steal: true}
+	claim := Claim{Seen: held.Version, Next: begin(held, s, d, clock()), Steal: true}
 	x.c.flights.claiming(x.f, s.nonce)
 	sctx, cancel := context.WithTimeout(ctx, x.c.opts.StoreTimeout)
 	defer cancel()
@@ -129,11 +131,11 @@ func (x *exec) claimAgain(ctx context.Context, held Record, failure *Failure) (R
 	switch {
 	case err == nil && won:
 		r.Alive = true
-		if err := x.mayStart(ctx, r); err != nil {
-			return x.keepFailure(ctx, withFence(held, r), failure, err)
+		if err := x.mayStart(ctx, &r); err != nil {
+			return x.keepFailure(ctx, withFence(held, &r), failure, err)
 		}
-		x.held = r
-		return r, nil
+		x.held = &r
+		return &r, nil
 	case err == nil:
 		x.end(nil)
 		return held, x.notRetried(failure, ErrFenced)
@@ -143,7 +145,7 @@ func (x *exec) claimAgain(ctx context.Context, held Record, failure *Failure) (R
 	// The claim may have landed, or may still: settle it, then write under it what is known.
 	x.c.flights.doubt(x.f)
 	x.post(&letter{what: "an outcome", outcome: failure != nil, claim: &claim, then: func(r Record) Record {
-		return known(withFence(held, r), failure)
+		return known(withFence(held, &r), failure)
 	}})
 	return held, x.notRetried(failure, unavailable(err))
 }
@@ -167,19 +169,19 @@ func unrecorded(id ID, what string, cause error) error {
 
 // known is the record to write for a claim that is not used for another try:
 // the last try's failure, or in doubt after a reconciliation.
-func known(held Record, failure *Failure) Record {
+func known(held *Record, failure *Failure) Record {
 	if failure == nil {
-		return giveBack(held, &held)
+		return giveBack(*held, held)
 	}
-	return finish(held, ending{failure: failure}, clock())
+	return finish(*held, ending{failure: failure}, clock())
 }
 
 // keepFailure writes what is known when there can be no further try.
-func (x *exec) keepFailure(ctx context.Context, held Record, failure *Failure, cause error) (Record, error) {
+func (x *exec) keepFailure(ctx context.Context, held *Record, failure *Failure, cause error) (*Record, error) {
 	done := known(held, failure)
 	if failure == nil {
 		x.settle(ctx, done)
-		return done, fmt.Errorf("ledger: %s was not started: %w", x.p.id, cause)
+		return &done, fmt.Errorf("ledger: %s was not started: %w", x.p.id, cause)
 	}
 	err := fmt.Errorf("ledger: %s is not tried again: %v", x.p.id, cause)
 	for _, told := range []error{ErrFenced, ErrLeaseLost, ErrClosed} {
@@ -187,21 +189,22 @@ func (x *exec) keepFailure(ctx context.Context, held Record, failure *Failure, c
 			err = fmt.Errorf("ledger: %s is not tried again: %w", x.p.id, told)
 		}
 	}
-	recErr := x.record(ctx, done)
+	recErr := x.record(ctx, &done)
 	if recErr == nil {
-		x.c.told(done)
+		x.c.told(&done)
 	}
-	return done, errors.Join(err, recErr)
+	return &done, errors.Join(err, recErr)
 }
 
-func withFence(held, claimed Record) Record {
-	held.Fence, held.Nonce = claimed.Fence, claimed.Nonce
-	return held
+func withFence(held, claimed *Record) *Record {
+	with := *held
+	with.Fence, with.Nonce = claimed.Fence, claimed.Nonce
+	return &with
 }
 
 // attempt runs fn once under the claim; lost reports whether the claim may be
 // another's by now. A panic or runtime.Goexit in fn is recorded as uncertain and goes on.
-func (x *exec) attempt(ctx context.Context, claimed Record, fn func(context.Context) error) (err error, lost bool) {
+func (x *exec) attempt(ctx context.Context, claimed *Record, fn func(context.Context) error) (err error, lost bool) {
 	c, p := x.c, x.p
 	outer, _ := ctx.Value(frameKey).(*frame)
 	info := &ClaimInfo{ID: p.id, Fence: claimed.Fence, Attempt: claimed.Attempt, Token: claimed.Token}
@@ -215,7 +218,7 @@ func (x *exec) attempt(ctx context.Context, claimed Record, fn func(context.Cont
 		})
 		defer late.Stop()
 	}
-	c.flights.stand(x.f, &claimed, cancel)
+	c.flights.stand(x.f, claimed, cancel)
 	if c.leaser != nil {
 		lease := c.leaser.LeaseLost(claimed.Owner.Session)
 		over, watched := make(chan struct{}), make(chan struct{})
@@ -241,7 +244,7 @@ func (x *exec) attempt(ctx context.Context, claimed Record, fn func(context.Cont
 			what = "the tool panicked: " + sprint(thrown)
 			c.opts.Logger.Error("ledger: a tool panicked; the call is in doubt", "call", p.id, "type", fmt.Sprintf("%T", thrown))
 		}
-		c.flights.stand(x.f, &claimed, nil)
+		c.flights.stand(x.f, claimed, nil)
 		_, _, _ = x.failed(ctx, claimed, &Failure{Message: cut(what), Class: ClassUncertain}, nil)
 		if thrown != nil {
 			panic(thrown)
@@ -249,7 +252,7 @@ func (x *exec) attempt(ctx context.Context, claimed Record, fn func(context.Cont
 	}()
 	err = fn(tctx)
 	returned = true
-	c.flights.stand(x.f, &claimed, nil)
+	c.flights.stand(x.f, claimed, nil)
 	if cause := context.Cause(tctx); err != nil && (cause == ErrLeaseLost || cause == ErrFenced || cause == ErrClosed) {
 		err, lost = fmt.Errorf("%w (the context was cancelled: %w)", err, cause), true
 	}
@@ -257,18 +260,18 @@ func (x *exec) attempt(ctx context.Context, claimed Record, fn func(context.Cont
 }
 
 // succeeded records that the tool returned no error.
-func (x *exec) succeeded(ctx context.Context, claimed Record) (Record, bool, error) {
+func (x *exec) succeeded(ctx context.Context, claimed *Record) (Record, bool, error) {
 	var e ending
 	if x.p.policy.keepsResult() {
-		e.result = x.t.encode(x.c.opts.MaxResult)
+		e.result = x.t.encode(x.c.opts.MaxResult, &x.c.plain)
 		if e.result == nil {
 			x.c.opts.Logger.Warn("ledger: a result is not recorded: it does not survive encoding/json, or is too large", "call", x.p.id, "limit", x.c.opts.MaxResult)
 		}
 	}
-	done := finish(x.sealed(claimed, &e), e, clock())
-	err := x.record(ctx, done)
+	done := finish(x.sealed(*claimed, &e), e, clock())
+	err := x.record(ctx, &done)
 	if err == nil {
-		x.c.told(done)
+		x.c.told(&done)
 	}
 	return done, false, err
 }
@@ -296,30 +299,28 @@ func (x *exec) sealed(r Record, e *ending) Record {
 
 // failed records why the tool did not succeed, and returns err with what
 // went wrong in recording.
-func (x *exec) failed(ctx context.Context, claimed Record, failure *Failure, err error) (Record, bool, error) {
-	done := finish(claimed, ending{failure: failure}, clock())
-	if recErr := x.record(ctx, done); recErr != nil {
+func (x *exec) failed(ctx context.Context, claimed *Record, failure *Failure, err error) (Record, bool, error) {
+	done := finish(*claimed, ending{failure: failure}, clock())
+	if recErr := x.record(ctx, &done); recErr != nil {
 		if err == nil {
 			return done, false, recErr
 		}
 		return done, false, fmt.Errorf("%w (%w)", err, recErr)
 	}
-	x.c.told(done)
+	x.c.told(&done)
 	return done, false, err
 }
 
 // record writes an outcome in a context of its own: a caller who walked away
-// must not erase a done effect. It ends the flight, or leaves that to the outbox.
-func (x *exec) record(ctx context.Context, done Record) error {
+// must not erase a done effect. It ends the flight, or leaves that to the outbox. done is written to no more.
+func (x *exec) record(ctx context.Context, done *Record) error {
 	c := x.c
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.opts.StoreTimeout)
-	defer cancel()
 	mark := c.cache.mark()
-	err := c.finish(ctx, &done)
+	err := c.finish(c.deadlines.without(ctx, c.opts.StoreTimeout), done)
 	switch {
 	case err == nil:
-		c.remember(x.p.sum, &done, mark)
-		x.end(&done)
+		c.remember(x.p.sum, done, mark)
+		x.end(done)
 		return nil
 	case errors.Is(err, ErrFenced) || errors.Is(err, ErrNotFound):
 		c.cache.forget(x.p.sum)
@@ -327,8 +328,8 @@ func (x *exec) record(ctx context.Context, done Record) error {
 		c.opts.Logger.Error("ledger: an outcome can not be recorded: the call was claimed or changed by another since", "call", done.ID, "outcome", done.State)
 		return fmt.Errorf("ledger: %s: %w: %w", done.ID, ErrUnrecorded, ErrFenced)
 	}
-	c.flights.stand(x.f, &done, nil)
-	if !x.post(&letter{what: "an outcome", outcome: true, done: done}) {
+	c.flights.stand(x.f, done, nil)
+	if !x.post(&letter{what: "an outcome", outcome: true, done: *done}) {
 		c.opts.Logger.Error("ledger: an outcome is not recorded, and the guard is closed; the call is in doubt", "call", done.ID, "outcome", done.State, "error", err)
 		return unrecorded(done.ID, "and the guard is closed: the call will be found in doubt", err)
 	}
@@ -351,9 +352,9 @@ func (x *exec) settle(ctx context.Context, back Record) {
 
 // reconcile asks the downstream, under the claim, whether the call in doubt
 // happened; then records it or runs the tool.
-func (x *exec) reconcile(ctx context.Context, claimed Record) (Record, bool, error) {
+func (x *exec) reconcile(ctx context.Context, claimed *Record) (Record, bool, error) {
 	c, p := x.c, x.p
-	asked, err := c.open(claimed)
+	asked, err := c.open(*claimed)
 	var v Verdict
 	if err == nil {
 		err, _ = x.attempt(ctx, claimed, func(ctx context.Context) (err error) {
@@ -362,7 +363,7 @@ func (x *exec) reconcile(ctx context.Context, claimed Record) (Record, bool, err
 		})
 	}
 	if err != nil || !v.known {
-		back := giveBack(claimed, x.seen)
+		back := giveBack(*claimed, x.seen)
 		x.settle(ctx, back)
 		if err == nil {
 			err = errors.New("the downstream does not know")
@@ -372,7 +373,7 @@ func (x *exec) reconcile(ctx context.Context, claimed Record) (Record, bool, err
 	if !v.happened {
 		next, err := x.claimAgain(ctx, claimed, nil)
 		if err != nil {
-			return next, false, err
+			return *next, false, err
 		}
 		return x.attempts(ctx, next)
 	}
@@ -385,11 +386,11 @@ func (x *exec) reconcile(ctx context.Context, claimed Record) (Record, bool, err
 			c.opts.Logger.Warn("ledger: a reconciled result is not recorded: it does not decode into the tool's result, or is too large", "call", p.id, "limit", c.opts.MaxResult)
 		}
 	}
-	done := finish(x.sealed(claimed, &e), e, clock())
-	if err := x.record(ctx, done); err != nil {
+	done := finish(x.sealed(*claimed, &e), e, clock())
+	if err := x.record(ctx, &done); err != nil {
 		return done, false, err
 	}
-	c.told(done)
+	c.told(&done)
 	q := p.ask(&done, p.policy.keepsResult()) // this caller stands for the run: it takes its result
 	switch d := decide(&done, q, clock()); d.action {
 	case actReplay:
@@ -423,7 +424,7 @@ func (c *core) doUnlimited(ctx context.Context, p *prepared, t tool) (Record, bo
 		if err == nil {
 			returned, n.Executed = true, 1
 			c.tallies.add(n)
-			c.tell("ledger: done", r, c.opts.OnSuccess)
+			c.tell("ledger: done", &r, c.opts.OnSuccess)
 			return r, false, nil
 		}
 		class, stop := c.classOf(err, p.policy)
@@ -440,7 +441,7 @@ func (c *core) doUnlimited(ctx context.Context, p *prepared, t tool) (Record, bo
 		returned = true
 		c.tallies.add(n)
 		r.Error = &Failure{Message: message(err), Class: class}
-		c.tell("ledger: failed", r, c.opts.OnFailure)
+		c.tell("ledger: failed", &r, c.opts.OnFailure)
 		return r, false, err
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // A Resolution settles a call in doubt.
@@ -48,13 +49,12 @@ func (g *Guard) Retry(ctx context.Context, call Call) error {
 	if err != nil {
 		return err
 	}
-	if err := g.tallies.flush(ctx); err != nil { // or they would count for the call's next record
-		return fmt.Errorf("ledger: retry %s: %w", id, unavailable(err))
-	}
+	g.flushFirst(ctx)
 	for range maxRounds {
 		r, err := g.get(ctx, id)
 		if errors.Is(err, ErrNotFound) {
 			g.cache.noticed(id)
+			g.tallies.forget(id)
 			return nil
 		}
 		if err == nil {
@@ -80,7 +80,26 @@ func (c *core) delete(ctx context.Context, r Record) error {
 	ctx, cancel := context.WithTimeout(ctx, c.opts.StoreTimeout)
 	defer cancel()
 	defer c.cache.noticed(r.ID)
-	return c.store.Delete(ctx, r.ID, r.Version)
+	err := c.store.Delete(ctx, r.ID, r.Version)
+	if err == nil || errors.Is(err, ErrNotFound) {
+		c.tallies.forget(r.ID)
+	}
+	return err
+}
+
+// flushFirst writes counts before something is deleted: those on their way would
+// count for what comes after it. It may fail: a store without space takes
+// deletions alone, and needs them; what is deleted then is forgotten with the counts that wait.
+func (c *core) flushFirst(ctx context.Context) {
+	within := c.opts.StoreTimeout
+	if end, ok := ctx.Deadline(); ok {
+		within = min(within, time.Until(end)/2) // the deletion needs the rest
+	}
+	fctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	if err := c.tallies.flush(fctx); err != nil {
+		c.opts.Logger.Debug("ledger: counts are not written before a deletion", "error", err)
+	}
 }
 
 // Resolve settles the call in doubt: it claims it, so that nobody runs it
@@ -182,9 +201,7 @@ func (g *Guard) Reset(ctx context.Context, f Filter) (int, error) {
 	if g.closed.Load() {
 		return 0, fmt.Errorf("ledger: reset: %w: this guard takes no more calls", ErrClosed)
 	}
-	if err := g.tallies.flush(ctx); err != nil { // or it would make deleted counters anew
-		return 0, fmt.Errorf("ledger: reset: %w", unavailable(err))
-	}
+	g.flushFirst(ctx)
 	deleted, running := 0, 0
 	for r, err := range g.store.List(ctx, f) {
 		if err != nil {

@@ -18,6 +18,7 @@ type tallies struct {
 	mu sync.Mutex
 
 	counts  map[ID]*Tally
+	batch   map[ID]*Tally // those of the flush that is under way: they come back if it fails
 	timer   bool          // a flush is due
 	dropped atomic.Bool   // counts were dropped, and it was said
 	writing chan struct{} // holds one token while a flush is under way
@@ -92,7 +93,7 @@ func (t *tallies) flush(ctx context.Context) error {
 	for _, n := range t.counts {
 		batch = append(batch, *n)
 	}
-	t.counts = nil
+	t.counts, t.batch = nil, t.counts
 	t.mu.Unlock()
 	for len(batch) > 0 {
 		n := min(len(batch), 500)
@@ -103,15 +104,30 @@ func (t *tallies) flush(ctx context.Context) error {
 			fits := true
 			t.mu.Lock()
 			for _, n := range batch {
-				fits = t.merge(n) && fits
+				if _, ok := t.batch[n.ID]; ok { // nobody has deleted it meanwhile
+					fits = t.merge(n) && fits
+				}
 			}
+			t.batch = nil
 			t.mu.Unlock()
 			t.drop(fits)
 			return fmt.Errorf("write counts: %w", err)
 		}
 		batch = batch[n:]
 	}
+	t.mu.Lock()
+	t.batch = nil
+	t.mu.Unlock()
 	return nil
+}
+
+// forget drops what waits of an ID that was deleted: written later it would
+// make a counter anew, or count for the call's next record.
+func (t *tallies) forget(id ID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.counts, id)
+	delete(t.batch, id)
 }
 
 // sleep waits for d or the end of ctx.

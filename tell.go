@@ -7,7 +7,7 @@ import (
 )
 
 // told logs an outcome that was recorded, and calls its hook.
-func (c *core) told(r Record) {
+func (c *core) told(r *Record) {
 	switch r.State {
 	case StateSucceeded:
 		c.tell("ledger: done", r, c.opts.OnSuccess)
@@ -19,7 +19,7 @@ func (c *core) told(r Record) {
 }
 
 // tell logs and calls a hook. Arguments, results, tokens and the texts of errors stay out of logs.
-func (c *core) tell(what string, r Record, hook func(Record)) {
+func (c *core) tell(what string, r *Record, hook func(Record)) {
 	level := slog.LevelInfo
 	if r.State == StateInDoubt || r.State == StateRunning {
 		level = slog.LevelWarn
@@ -32,7 +32,7 @@ func (c *core) tell(what string, r Record, hook func(Record)) {
 		c.opts.Logger.Log(context.Background(), level, what, attrs...)
 	}
 	if hook != nil {
-		c.harmless("hook", func() { hook(r) })
+		c.harmless("hook", func() { hook(*r) })
 	}
 }
 

@@ -91,6 +91,9 @@ func (s *Store) apply(batch []*op) (bad *op, err error) {
 	// Ops that may add rows go first: so the new rows have the numbers next to base, without a gap, and the
 	// commit's own, behind them, is known to those that write over records.
 	for _, adds := range []bool{true, false} {
+		if !adds {
+			w.over = w.version()
+		}
 		for _, o := range batch {
 			if o.refused || o.adds() != adds {
 				continue
@@ -119,10 +122,22 @@ func (s *Store) apply(batch []*op) (bad *op, err error) {
 		w.stale = true
 		return nil, nil
 	}
-	if from := w.base &^ (pruneEvery - 1); w.version() >= from+pruneEvery { // all before was pruned by then
-		_, err = w.prune.exec(from-keepCommits, w.version()-keepCommits)
+	return nil, w.keep(w.version())
+}
+
+// keep does what a commit of that version owes to the records and commits before it: those before base were seen to by then.
+func (w *writer) keep(version int64) error {
+	if from := w.base &^ (pruneEvery - 1); version >= from+pruneEvery {
+		if _, err := w.prune.exec(from-keepCommits, version-keepCommits); err != nil {
+			return err
+		}
 	}
-	return nil, err
+	if from, to := freshFrom(w.base), freshFrom(version); from < to {
+		if _, err := w.age.exec(from, to); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // adds reports whether the op may add a row.
@@ -145,6 +160,7 @@ func (s *Store) commit(batch []*op) *written {
 	}
 	if err == nil {
 		w.base = done.version
+		w.remember(batch)
 		return done
 	}
 	w.others = guessAgain
@@ -163,6 +179,18 @@ func (s *Store) commit(batch []*op) *written {
 		}
 	}
 	return nil
+}
+
+// remember keeps the batch's first claims for their finishes.
+func (w *writer) remember(batch []*op) {
+	if len(w.ours) > maxFirsts { // some are never finished here
+		clear(w.ours)
+	}
+	for _, o := range batch {
+		if o.kind == opClaim && o.wrote && o.seen == 0 {
+			w.ours[o.version] = o.first()
+		}
+	}
 }
 
 // settle finds out whether a COMMIT that reported cause happened, while the turn is still held. sure is
@@ -201,6 +229,9 @@ func (s *Store) settle(cause error) (happened, sure bool) {
 		err = errors.New("the version counter moved within a transaction") // unreachable unless program bug
 	}
 	if err == nil {
+		err = w.keep(version)
+	}
+	if err == nil {
 		_, err = w.commit.exec()
 	}
 	if err != nil {
@@ -229,7 +260,8 @@ func (w *writer) apply(o *op, c *census) error {
 func (w *writer) applyClaim(o *op, c *census) error {
 	if o.seen == 0 { // the usual case: one statement
 		v := w.top + 1
-		n, err := w.insert.exec(v, v, o.started, o.nonce, c.self, o.key, o.id.Workflow, o.id.Tool, o.id.Fingerprint, o.data)
+		b, rec := &o.bound, any(v)
+		n, err := w.insert.exec(rec, rec, b.started, b.nonce, w.self, b.key, b.workflow, b.tool, b.fingerprint, b.data)
 		if err != nil {
 			return err
 		}
@@ -257,7 +289,7 @@ func (w *writer) applyClaim(o *op, c *census) error {
 	case o.row.version != o.seen || alive && !o.steal:
 		return nil
 	}
-	if _, err := w.claim.exec(w.version(), o.started, o.nonce, c.self, o.key, o.data, o.row.rec); err != nil {
+	if _, err := w.claim.exec(w.version(), o.started, o.nonce, w.self, o.key, o.data, o.row.rec); err != nil {
 		return err
 	}
 	w.note(noteClaim, o.row.rec)
@@ -266,7 +298,14 @@ func (w *writer) applyClaim(o *op, c *census) error {
 }
 
 func (w *writer) applyFinish(o *op) error {
-	n, err := w.finish.exec(w.version(), o.state, o.started, o.data, o.seen, o.nonce, o.key, o.id.Workflow, o.id.Tool, o.id.Fingerprint)
+	var n int64
+	var err error
+	if f, ok := w.ours[o.seen]; ok && f == o.first() {
+		delete(w.ours, o.seen)
+		n, err = w.end.exec(w.over, o.state, o.bound.data, o.bound.seen)
+	} else {
+		n, err = w.finish.exec(w.version(), o.state, o.started, o.data, o.seen, o.nonce, o.key, o.id.Workflow, o.id.Tool, o.id.Fingerprint)
+	}
 	if err != nil {
 		return err
 	}

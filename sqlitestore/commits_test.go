@@ -91,8 +91,9 @@ func TestCommitsArePruned(t *testing.T) {
 	for s.writer.base < keepCommits+5*pruneEvery {
 		var ops []*op
 		for range 100 {
-			o := newOp(opClaim, randomID())
+			o := s.newOp(opClaim, randomID())
 			o.nonce, o.data = "n", "{}"
+			o.bind()
 			ops = append(ops, o)
 		}
 		if err := s.begin(t.Context()); err != nil {

@@ -89,8 +89,9 @@ func TestSpoiledMember(t *testing.T) {
 	var ops []*op
 	for range 5 {
 		c := sampleClaim(randomID())
-		o := newOp(opClaim, c.Next.ID)
+		o := s.newOp(opClaim, c.Next.ID)
 		o.nonce, o.data = c.Next.Nonce, "{}"
+		o.bind()
 		ops = append(ops, o)
 	}
 	if err := s.begin(t.Context()); err != nil {

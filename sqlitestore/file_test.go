@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ledger-once/ledger"
+	"github.com/ledger-once/ledger/internal/recordjson"
 )
 
 // TestOpenRefuses: what is no ledger is refused, left as it was, and the message
@@ -280,6 +281,7 @@ func TestMigrations(t *testing.T) {
 	for from := range migrations {
 		t.Run(fmt.Sprint(from), func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "ledger.db")
+			old := sampleClaim(randomID()).Next
 			if from > 0 {
 				c, err := openConn(path, nil)
 				if err != nil {
@@ -290,13 +292,37 @@ func TestMigrations(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				err = errors.Join(c.run(fmt.Sprintf("PRAGMA application_id = %d", applicationID)), c.run(fmt.Sprintf("PRAGMA user_version = %d", from)), c.close())
+				data, err := recordjson.Encode(&old)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := c.run(`INSERT INTO records (rec, version, state, started, nonce, owner, workflow, tool, fingerprint, data) VALUES (1, 1, 2, ?, ?, 'gone', ?, ?, ?, ?)`,
+					micros(old.Started), old.Nonce, old.ID.Workflow, old.ID.Tool, old.ID.Fingerprint, text(data)); err != nil {
+					t.Fatal(err)
+				}
+				err = errors.Join(c.run("INSERT INTO records (rec, version, state, mark, notes) VALUES (2, 2, -1, 0, x'')"), c.run(fmt.Sprintf("PRAGMA application_id = %d", applicationID)), c.run(fmt.Sprintf("PRAGMA user_version = %d", from)), c.close())
 				if err != nil {
 					t.Fatal(err)
 				}
 			}
 			s := openTest(t, path)
 			if _, _, err := s.Claim(t.Context(), sampleClaim(randomID())); err != nil {
+				t.Error(err)
+			}
+			if from == 0 {
+				return
+			}
+			got, err := s.Get(t.Context(), old.ID)
+			if err != nil || got.Status() != ledger.StateInDoubt {
+				t.Fatalf("got %v, %v; want the old record in doubt", got.Status(), err)
+			}
+			again := sampleClaim(old.ID)
+			again.Seen = got.Version
+			r, won, err := s.Claim(t.Context(), again)
+			if err != nil || !won {
+				t.Fatalf("got %v, %v; want a takeover", won, err)
+			}
+			if err := s.Finish(t.Context(), sampleDone(r)); err != nil {
 				t.Error(err)
 			}
 		})

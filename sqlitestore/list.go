@@ -67,7 +67,7 @@ type listed struct {
 type listing struct {
 	where []string
 	args  []any
-	open  bool // only states of the index records_open are wanted
+	open  bool // only states of openRecs are wanted
 	few   bool // and few records are in them
 	asked bool // few is known
 	slow  bool // many records may be looked through for each that matches
@@ -104,15 +104,12 @@ func newListing(f *ledger.Filter) (*listing, error) {
 			return nil, err
 		}
 		codes = append(codes, fmt.Sprint(code))
-		if code == codeInDoubt { // or running, and the owner is dead
-			codes = append(codes, fmt.Sprint(codeRunning))
+		if code == codeRunning || code == codeInDoubt { // in doubt, or running and the owner is dead
+			codes = append(codes, fmt.Sprint(codeRunning), fmt.Sprint(codeFresh))
 		}
 		l.open = l.open && code > codeSucceeded
 	}
 	l.and("r.state IN (" + strings.Join(codes, ", ") + ")")
-	if l.open {
-		l.and("r.state > 1") // the index's own condition
-	}
 	return l, nil
 }
 
@@ -120,6 +117,10 @@ func (l *listing) and(condition string, args ...any) {
 	l.where = append(l.where, condition)
 	l.args = append(l.args, args...)
 }
+
+// openRecs selects what is running, in doubt or failed: from the index, and the fresh ones from the table's end.
+var openRecs = fmt.Sprintf(`SELECT rec FROM records INDEXED BY records_open WHERE state > 1 UNION ALL
+	SELECT rec FROM records WHERE rec >= (SELECT max(rec) FROM records) / %[1]d * %[1]d - 2 * %[1]d AND state = %[2]d`, freshAfter, codeFresh)
 
 // fewOpen is how many records are sorted anew for each page rather than looked for among all.
 const fewOpen = 5000
@@ -158,19 +159,19 @@ func (s *Store) page(ctx context.Context, l *listing) (page []listed, err error)
 func (l *listing) read(ctx context.Context, r *reader) ([]listed, error) {
 	c := r.c
 	if l.open && !l.asked {
-		n, err := number(c, fmt.Sprintf("SELECT count(*) FROM (SELECT 1 FROM records WHERE state > 1 LIMIT %d)", fewOpen+1))
+		n, err := number(c, fmt.Sprintf("SELECT count(*) FROM (%s LIMIT %d)", openRecs, fewOpen+1))
 		if err != nil {
 			return nil, err
 		}
 		l.few, l.asked = n <= fewOpen, true
 	}
-	index := "records_by_id"
+	from := "records AS r INDEXED BY records_by_id"
 	if l.few {
-		index = "records_open"
+		from = "(" + openRecs + ") AS o CROSS JOIN records AS r ON r.rec = o.rec"
 	}
 	where := append([]string{"r.workflow IS NOT NULL", "(r.workflow, r.tool, r.fingerprint) > (?, ?, ?)"}, l.where...)
 	args := append([]any{l.after.Workflow, l.after.Tool, l.after.Fingerprint}, l.args...)
-	rest := ` FROM records AS r INDEXED BY ` + index + ` %s WHERE ` + strings.Join(where, " AND ") +
+	rest := ` FROM ` + from + ` %s WHERE ` + strings.Join(where, " AND ") +
 		` ORDER BY r.workflow, r.tool, r.fingerprint LIMIT ` + fmt.Sprint(pageRecords)
 	var page []listed
 	bytes, all := 0, true

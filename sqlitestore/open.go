@@ -166,6 +166,7 @@ func (s *Store) start(ctx context.Context) error {
 		return err
 	}
 	s.owner.look(s.log)
+	s.writer.self = s.owner.session
 	return nil
 }
 

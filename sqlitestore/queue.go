@@ -3,6 +3,7 @@ package sqlitestore
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -35,8 +36,9 @@ type op struct {
 	started int64
 	nonce   string
 	key     string
-	data    string
+	data    string // in buf
 	counts  []ledger.Tally
+	bound   bound
 
 	won     bool
 	wrote   bool
@@ -48,6 +50,18 @@ type op struct {
 	since time.Time   // queued
 	leads bool        // guarded by queue.mu
 	wake  chan signal // holds one
+	buf   []byte
+	over  bool // nobody else knows the op any more: it can be used again
+}
+
+// bound holds what a claim and a finish bind, made by the caller: the leader's time is everybody's.
+type bound struct{ seen, started, nonce, key, workflow, tool, fingerprint, data any }
+
+func (o *op) bind() {
+	if o.bound.seen, o.bound.data = o.seen, o.data; o.kind == opClaim {
+		o.bound.started, o.bound.nonce, o.bound.key = o.started, o.nonce, o.key
+		o.bound.workflow, o.bound.tool, o.bound.fingerprint = o.id.Workflow, o.id.Tool, o.id.Fingerprint
+	}
 }
 
 type signal uint8
@@ -57,7 +71,26 @@ const (
 	lead
 )
 
-func newOp(kind opKind, id ledger.ID) *op { return &op{kind: kind, id: id} }
+func (s *Store) newOp(kind opKind, id ledger.ID) *op {
+	o, _ := s.ops.Get().(*op)
+	if o == nil {
+		o = &op{}
+	}
+	o.kind, o.id = kind, id
+	return o
+}
+
+// maxKept bounds the buffer of an op that is kept.
+const maxKept = 64 << 10
+
+// done is called when the caller has read the answer.
+func (s *Store) done(o *op) {
+	if !o.over || cap(o.buf) > maxKept {
+		return
+	}
+	*o = op{wake: o.wake, buf: o.buf[:0]}
+	s.ops.Put(o)
+}
 
 // A queue holds the ops that no batch has taken yet. Its leader is its first op.
 type queue struct {
@@ -78,7 +111,9 @@ func (q *queue) push(o *op) (leads bool, err error) {
 	o.since = time.Now()
 	q.ops = append(q.ops, o)
 	if q.leading {
-		o.wake = make(chan signal, 1)
+		if o.wake == nil {
+			o.wake = make(chan signal, 1)
+		}
 		return false, nil
 	}
 	q.leading, o.leads = true, true
@@ -138,22 +173,23 @@ func (q *queue) takeBusy(own *op, d time.Duration) (batch []*op) {
 }
 
 // pass ends the caller's lead.
-func (q *queue) pass() {
+func (q *queue) pass() (taken bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.appoint()
+	return q.appoint()
 }
 
-func (q *queue) appoint() {
+func (q *queue) appoint() (taken bool) {
 	if len(q.ops) > 0 {
 		q.ops[0].leads = true
 		q.ops[0].wake <- lead
-		return
+		return true
 	}
 	q.leading = false
 	if q.idle != nil {
 		close(q.idle)
 	}
+	return false
 }
 
 // drained refuses new ops and returns a channel that is closed when the ones
@@ -175,6 +211,7 @@ const graceAfter = 2 * time.Second
 
 // submit has o written, or returns an error.
 func (s *Store) submit(ctx context.Context, o *op) error {
+	o.bind()
 	leads, err := s.queue.push(o)
 	if err != nil {
 		return err
@@ -189,12 +226,9 @@ func (s *Store) submit(ctx context.Context, o *op) error {
 
 // follow waits until o is answered or leads.
 func (s *Store) follow(ctx context.Context, o *op) (leads bool, err error) {
-	if ctx.Done() == nil {
-		sig := <-o.wake
-		return sig == lead, o.err
-	}
 	select {
 	case sig := <-o.wake:
+		o.over = sig == answered
 		return sig == lead, o.err
 	case <-ctx.Done():
 	}
@@ -205,6 +239,7 @@ func (s *Store) follow(ctx context.Context, o *op) (leads bool, err error) {
 	defer grace.Stop()
 	select {
 	case <-o.wake:
+		o.over = true
 		return false, o.err
 	case <-grace.C:
 		// Ambiguous: without ErrNotWritten.
@@ -230,6 +265,7 @@ func (s *Store) lead(ctx context.Context, own *op) error {
 		}
 		s.queue.pass()
 		answer(batch, own)
+		own.over = true
 		return own.err
 	}
 	batch := s.queue.take(s.opts.MaxBatch)
@@ -241,7 +277,10 @@ func (s *Store) lead(ctx context.Context, own *op) error {
 	answer(batch, own)
 	// The lead goes last: those who were just answered and come again at once
 	// make the next batch greater, which gains more than an earlier begin would.
-	s.queue.pass()
+	if s.queue.pass() {
+		runtime.Gosched() // to the next leader: what this caller has to do can wait, and the turn can not
+	}
+	own.over = true
 	return own.err
 }
 

@@ -262,8 +262,9 @@ func TestWatchPages(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			o := newOp(opClaim, c.Next.ID)
+			o := s.newOp(opClaim, c.Next.ID)
 			o.nonce, o.data = c.Next.Nonce, string(data)
+			o.bind()
 			ops = append(ops, o)
 			want[o.id] = true
 		}

@@ -32,6 +32,9 @@ const (
 func (r *row) scan(v []driver.Value) {
 	r.found = true
 	r.rec, r.version, r.state = v[0].(int64), v[1].(int64), v[2].(int64)
+	if r.state == codeFresh {
+		r.state = codeRunning
+	}
 	r.nonce, r.owner, r.key, r.data = v[3].(string), v[4].(string), v[5].(string), v[6].(string)
 	r.tally = ledger.Tally{}
 	if attempts, ok := v[7].(int64); ok {

@@ -55,10 +55,13 @@ CREATE TABLE tallies (
 
 INSERT INTO records (rec, version, state, mark, notes) VALUES (0, 0, -1, 0, x'');
 `,
+	// The state -2 came: what programs of version 1 would not take for running. See freshFrom.
+	`SELECT 1`,
 }
 
 // State codes are stored: only ever append. Those greater than 1 are in records_open.
 const (
+	codeFresh     = -2 // running, since a moment: see freshFrom
 	codeCommit    = -1 // the row is no record
 	codeNone      = 0
 	codeSucceeded = 1
@@ -66,6 +69,14 @@ const (
 	codeInDoubt   = 3
 	codeFailed    = 4
 )
+
+// A first claim is written as codeFresh, which is not in records_open: most calls finish soon, and so neither claim nor finish
+// touches that index. Commits make the fresh records that grow old codeRunning, freshAfter of them at a time.
+const freshAfter = 1 << 9
+
+// freshFrom is the least rec that may be fresh where last is the greatest rec: the condition of those who look
+// for fresh records, and kept by all who commit.
+func freshFrom(last int64) int64 { return last&^(freshAfter-1) - 2*freshAfter }
 
 func codeOf(s ledger.State) (int64, error) {
 	switch s {

@@ -24,6 +24,7 @@ type Store struct {
 	info  ownerInfo
 
 	queue  queue
+	ops    sync.Pool // of *op
 	turn   *turn
 	writer *writer // used by the leader only
 
@@ -86,12 +87,12 @@ func (s *Store) claim(ctx context.Context, c *ledger.Claim) (ledger.Record, bool
 	next := c.Next
 	next.Owner.Session, next.Owner.Host, next.Owner.PID = s.owner.session, s.info.Host, s.info.PID
 	recordjson.Cut(&next)
-	data, err := recordjson.Encode(&next)
-	if err != nil {
-		return ledger.Record{}, false, notWritten(fmt.Errorf("%w: %w", ledger.ErrInvalid, err))
+	o := s.newOp(opClaim, next.ID)
+	defer s.done(o)
+	if err := o.encode(&next); err != nil {
+		return ledger.Record{}, false, err
 	}
-	o := newOp(opClaim, next.ID)
-	o.seen, o.steal, o.nonce, o.started, o.key, o.data = int64(c.Seen), c.Steal, next.Nonce, micros(next.Started), next.Key, text(data)
+	o.seen, o.steal, o.nonce, o.started, o.key = int64(c.Seen), c.Steal, next.Nonce, micros(next.Started), next.Key
 	if err := s.submit(ctx, o); err != nil {
 		return ledger.Record{}, false, err
 	}
@@ -132,23 +133,28 @@ func (s *Store) finish(ctx context.Context, done *ledger.Record) error {
 	if err := s.writable(ctx); err != nil {
 		return err
 	}
-	o := newOp(opFinish, done.ID)
 	code, err := codeOf(done.State)
 	if err != nil {
 		return err
 	}
+	o := s.newOp(opFinish, done.ID)
+	defer s.done(o)
 	o.state = code
 	if code == codeNone {
 		o.kind = opRemove
-	} else {
-		data, err := recordjson.Encode(done)
-		if err != nil {
-			return notWritten(fmt.Errorf("%w: %w", ledger.ErrInvalid, err))
-		}
-		o.data = text(data)
+	} else if err := o.encode(done); err != nil {
+		return err
 	}
 	o.seen, o.nonce, o.started, o.key = int64(done.Fence), done.Nonce, micros(done.Started), done.Key
 	return s.submit(ctx, o)
+}
+
+func (o *op) encode(r *ledger.Record) (err error) {
+	if o.buf, err = recordjson.Append(o.buf[:0], r); err != nil {
+		return notWritten(fmt.Errorf("%w: %w", ledger.ErrInvalid, err))
+	}
+	o.data = text(o.buf)
+	return nil
 }
 
 // Delete implements [ledger.Store].
@@ -158,7 +164,8 @@ func (s *Store) Delete(ctx context.Context, id ledger.ID, seen ledger.Version) e
 		err = s.writable(ctx)
 	}
 	if err == nil {
-		o := newOp(opDelete, id)
+		o := s.newOp(opDelete, id)
+		defer s.done(o)
 		o.seen = int64(seen)
 		err = s.submit(ctx, o)
 	}
@@ -177,7 +184,8 @@ func (s *Store) Tally(ctx context.Context, counts []ledger.Tally) error {
 	}
 	err := s.writable(ctx)
 	if err == nil && len(counts) > 0 {
-		o := newOp(opTally, ledger.ID{})
+		o := s.newOp(opTally, ledger.ID{})
+		defer s.done(o)
 		o.counts = counts
 		err = s.submit(ctx, o)
 	}

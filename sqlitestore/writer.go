@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"runtime"
 	"time"
+
+	"github.com/ledger-once/ledger"
 )
 
 // A writer is the connection that writes. Only the leader uses it.
@@ -17,9 +19,13 @@ type writer struct {
 	c     *conn // nil after a failure that left it unusable
 	nonce int64
 
-	begin, commit, rollback, last, marker, mark, prune   *stmt
-	byID, insert, claim, finish, update, remove, untally *stmt
-	counter, tally                                       *stmt
+	begin, commit, rollback, last, marker, mark, prune, age   *stmt
+	byID, insert, claim, end, finish, update, remove, untally *stmt
+	counter, tally                                            *stmt
+
+	ours map[int64]first // that may still run, by rec
+	self any             // the session
+	over any             // version(), once all rows are added
 
 	base    int64 // the greatest rec before the batch: the version counter
 	guessed bool  // base is the last one that this store saw; mark finds out whether it still is
@@ -31,6 +37,19 @@ type writer struct {
 	recs    []int64 // that the batch wrote or removed
 	notices bool    // the batch makes stale what others remember
 }
+
+// A first is a first claim that this store committed. No other record ever has its rec, and while the version is the rec nobody
+// wrote over it: so its finish has nothing else to compare in the database.
+type first struct {
+	id         ledger.ID
+	nonce, key string
+	started    int64
+}
+
+// maxFirsts bounds what a writer remembers of its claims: many times what runs at once. A finish of another one costs a little more.
+const maxFirsts = 1 << 12
+
+func (o *op) first() first { return first{o.id, o.nonce, o.key, o.started} }
 
 // keepCommits is for how many versions the commits are kept: a watcher that lags by more gets a ChangeSync.
 // They are pruned once in every pruneEvery versions.
@@ -55,7 +74,7 @@ func (w *writer) open(s *Store) error {
 	pragmas := []string{
 		"busy_timeout = 0", // we wait ourselves, with a context
 		"synchronous = FULL",
-		"cache_size = -16000", // KiB
+		"cache_size = -8000", // KiB
 		"temp_store = MEMORY",
 		"trusted_schema = OFF",
 		fmt.Sprintf("wal_autocheckpoint = %d", s.opts.CheckpointPages),
@@ -67,7 +86,7 @@ func (w *writer) open(s *Store) error {
 	if err != nil {
 		return err
 	}
-	w.c = c
+	w.c, w.ours = c, make(map[int64]first)
 	return nil
 }
 
@@ -85,13 +104,16 @@ func (w *writer) prepare() (err error) {
 		// of VALUES would cost a temporary table.)
 		{&w.mark, `INSERT OR IGNORE INTO records (rec, version, state, mark, notes) VALUES (?, ?, CASE (SELECT max(rec) FROM records) WHEN ? THEN -1 END, ?, ?)`},
 		{&w.prune, `DELETE FROM records WHERE rec >= ? AND rec < ? AND workflow IS NULL`},
+		{&w.age, `UPDATE records SET state = 2 WHERE rec >= ? AND rec < ? AND state = -2`},
 		{&w.byID, selectByID},
 		{&w.insert, `INSERT INTO records (rec, version, state, started, nonce, owner, key, workflow, tool, fingerprint, data)
-			VALUES (?, ?, 2, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (workflow, tool, fingerprint) WHERE workflow IS NOT NULL DO NOTHING`},
+			VALUES (?, ?, -2, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (workflow, tool, fingerprint) WHERE workflow IS NOT NULL DO NOTHING`},
 		{&w.claim, `UPDATE records SET version = ?, state = 2, started = ?, nonce = ?, owner = ?, key = ?, data = ? WHERE rec = ?`},
-		// The finish of a first claim, whose rec is its fence: the unary + keeps to the primary key.
+		// The finish of a first claim, whose rec is its fence, if it is one of w.ours, and of any other's: the unary + keeps to the
+		// primary key.
+		{&w.end, `UPDATE records SET version = ?, state = ?, data = ? WHERE rec = ? AND version = rec`},
 		{&w.finish, `UPDATE records SET version = ?, state = ?, started = ?, data = ?
-			WHERE rec = ? AND version = rec AND state = 2 AND nonce = ? AND key = ? AND +workflow = ? AND +tool = ? AND +fingerprint = ?`},
+			WHERE rec = ? AND version = rec AND state IN (2, -2) AND nonce = ? AND key = ? AND +workflow = ? AND +tool = ? AND +fingerprint = ?`},
 		{&w.update, `UPDATE records SET version = ?, state = ?, started = ?, key = ?, data = ? WHERE rec = ?`},
 		{&w.remove, `DELETE FROM records WHERE rec = ?`},
 		{&w.untally, `DELETE FROM tallies WHERE rec = ?`},
