@@ -4,8 +4,11 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -21,10 +24,13 @@ var arrows = map[string][]string{
 	"internal/recordjson": {"."},
 	"storetest":           {"."},
 	"sqlitestore":         {".", "internal/recordjson"},
-	"connect":             {".", "sqlitestore"},
+	"etcdstore":           {".", "internal/recordjson"},
+	"etcdstore/embedded":  {},
+	"connect":             {".", "sqlitestore", "etcdstore"},
 	"cmd/ledger":          {"internal/cli"},
-	"internal/cli":        {".", "connect", "internal/demo"},
-	"internal/demo":       {".", "connect", "sqlitestore"},
+	"internal/open":       {".", "connect", "etcdstore", "etcdstore/embedded"},
+	"internal/cli":        {".", "connect", "internal/demo", "internal/open"},
+	"internal/demo":       {".", "connect", "etcdstore", "etcdstore/embedded", "internal/open"},
 	"internal/killloop":   {".", "sqlitestore"},
 	"bench":               {".", "sqlitestore", "fingerprint"},
 }
@@ -93,6 +99,30 @@ func wrongArrow(pkg, imported string) string {
 	return "wrong arrow: cmd, examples -> connect, dashboard -> stores -> ledger -> fingerprint"
 }
 
+// Who imports a store must not compile etcd's server for it: package
+// etcdstore/embedded alone imports that.
+func TestNoServerInClients(t *testing.T) {
+	gocmd, err := exec.LookPath("go")
+	if err != nil {
+		t.Skip("there is no go command to ask")
+	}
+	list := exec.CommandContext(t.Context(), gocmd, "list", "-deps", "./connect", "./etcdstore")
+	list.Stderr = os.Stderr
+	out, err := list.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	deps := strings.Fields(string(out))
+	if !slices.Contains(deps, module+"/etcdstore") || !slices.Contains(deps, "go.etcd.io/etcd/client/v3") {
+		t.Errorf("the list of %d dependencies lacks what it must have", len(deps))
+	}
+	for _, dep := range deps {
+		if strings.HasPrefix(dep, "go.etcd.io/etcd/server/") || strings.HasPrefix(dep, "go.etcd.io/bbolt") || strings.HasPrefix(dep, "go.etcd.io/raft") {
+			t.Errorf("connect or etcdstore depends on %s, a part of etcd's server", dep)
+		}
+	}
+}
+
 func TestWrongArrowIsRefused(t *testing.T) {
 	for _, tt := range []struct {
 		pkg, imported string
@@ -106,6 +136,8 @@ func TestWrongArrowIsRefused(t *testing.T) {
 		{"sqlitestore", module, true},
 		{"sqlitestore", module + "/connect", false},
 		{"connect", module + "/sqlitestore", true},
+		{"connect", module + "/etcdstore/embedded", false},
+		{"internal/demo", module + "/etcdstore/embedded", true},
 		{"nowhere", module, false},
 	} {
 		if got := wrongArrow(tt.pkg, tt.imported) == ""; got != tt.ok {

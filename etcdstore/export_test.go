@@ -1,0 +1,4 @@
+package etcdstore
+
+// FixWindow fixes how many requests may be in flight.
+func FixWindow(s *Store, n int) { s.writes.pace.fixed = n }

@@ -1,0 +1,83 @@
+package etcdstore_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/ledger-once/ledger"
+	"github.com/ledger-once/ledger/etcdstore"
+	"github.com/ledger-once/ledger/etcdstore/embedded"
+	"github.com/ledger-once/ledger/storetest"
+)
+
+// envEndpoints tells the suite's worker processes where the cluster is.
+const envEndpoints = "LEDGER_TEST_ETCD_ENDPOINTS"
+
+// fast are the timings of a server that allows leases of 1 s.
+func fast() *embedded.Options {
+	return &embedded.Options{Heartbeat: 20 * time.Millisecond, Election: 200 * time.Millisecond}
+}
+
+// cluster starts n members for the test.
+func cluster(t testing.TB, n int) *embedded.Servers {
+	t.Helper()
+	c, err := embedded.Cluster(t.Context(), n, t.TempDir(), fast())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+// prefixOf derives a prefix from a directory, as the suite asks.
+func prefixOf(dir string) string {
+	sum := sha256.Sum256([]byte(dir))
+	return "test/" + hex.EncodeToString(sum[:8])
+}
+
+func opener(endpoints []string) storetest.Opener {
+	return func(t testing.TB, dir string) ledger.Store {
+		s, err := etcdstore.Open(context.Background(), endpoints, &etcdstore.Options{Prefix: prefixOf(dir), TTL: 2 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+}
+
+// byKey is the order in which etcd lists.
+func byKey(a, b ledger.ID) int { return strings.Compare(a.String(), b.String()) }
+
+// peers are what the members of the cluster, which goes on, serve each other with: they
+// open connections when they like. Stores speak gRPC, and have none of these.
+var peers = []string{
+	"net/http.(*persistConn).readLoop", "net/http.(*persistConn).writeLoop", "net/http.(*Transport).dialConnFor",
+	"net/http.(*conn).serve", "net/http.(*connReader).backgroundRead",
+}
+
+func TestStore(t *testing.T) {
+	for _, members := range []int{1, 3} {
+		t.Run(fmt.Sprint(members), func(t *testing.T) {
+			if storetest.IsWorker() {
+				storetest.Run(t, opener(strings.Split(os.Getenv(envEndpoints), ",")))
+			}
+			c := cluster(t, members)
+			t.Setenv(envEndpoints, strings.Join(c.Endpoints(), ","))
+			storetest.RunWith(t, opener(c.Endpoints()), &storetest.Options{Order: byKey, Leaks: peers})
+		})
+	}
+}
+
+func quiet() *zap.Logger { return zap.NewNop() }
