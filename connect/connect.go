@@ -5,7 +5,9 @@ package connect
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/url"
+	"os"
 	"regexp"
 	"strings"
 
@@ -14,7 +16,7 @@ import (
 )
 
 // forms lists what Open understands, for error messages.
-const forms = `a path such as ledger.db, sqlite:PATH, file:PATH, or memory:`
+const forms = `a path such as ledger.db, sqlite:PATH, file:PATH, etcd://HOST:2379/PREFIX, etcds://HOST:2379/PREFIX, or memory:`
 
 // scheme matches the scheme of a URL. One letter and a colon are a Windows
 // drive, so a scheme has two letters at least.
@@ -25,66 +27,122 @@ var scheme = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]+):(.*)$`)
 //	ledger.db, ./x/ledger.db, C:\x\ledger.db   a SQLite file, made if it is missing
 //	sqlite:ledger.db, sqlite:/x/ledger.db      the same; the path is taken as it stands
 //	file:ledger.db, file:///x/my%20ledger.db   the same; percent escapes are decoded
+//	etcd://h1:2379,h2:2379,h3:2379/prefix      an etcd cluster
+//	etcds://h1,h2,h3/prefix?ca=ca.pem          the same, over TLS
+//	etcd:///prefix                             the same; the environment names the endpoints
 //	memory:                                    the memory of this process; gone with it
 //
 // It returns an error matching [ledger.ErrInvalid] for anything else; errors
 // never contain credentials. A store that implements io.Closer must be closed
 // after the guard that uses it.
+//
+// # etcd
+//
+// A port defaults to 2379, the prefix to "ledger". An IPv6 address stands in
+// brackets. Percent escapes in the prefix are decoded. Parameters follow a
+// question mark, each at most once:
+//
+//	ca               file of the authorities (PEM) that sign the servers' certificates. Defaults to the system's
+//	cert, key        files of the client certificate and its key (PEM). Default to none
+//	server_name      the name in the servers' certificates. Defaults to each endpoint's host
+//	user             the name to log in with; also user@ before the hosts. Defaults to no login
+//	ttl              lease of a worker, such as 15s. Defaults to etcdstore's
+//	retention        how long finished records are kept, such as 720h; after it the call may run again! Defaults to for ever
+//	dial_timeout     how long Open waits for an endpoint. Defaults to etcdstore's
+//	request_timeout  bound of one request. Defaults to etcdstore's
+//
+// TLS is used with etcds://, and with etcd:// if one of ca, cert, key and
+// server_name is given. Without TLS, records and password travel in the clear.
+// It is version 1.2 or later, and the server's certificate is always verified.
+// The files are read at once: what can not be used is refused
+// with the file's name, and an expired certificate is [ledger.ErrUnavailable].
+// A renewed client certificate is picked up with the next connection; the
+// authorities are read only here.
+//
+// A password in the URL is refused: it would end up in process lists and logs.
+// For etcd URLs, and for no other, Open reads the environment; the URL wins. The names are those of etcdctl:
+//
+//	LEDGER_ETCD_PASSWORD              the password; wins over the two below
+//	ETCDCTL_USER                      "user", or "user:password"
+//	ETCDCTL_PASSWORD                  the password of ETCDCTL_USER, or of the URL's user if that is not set
+//	ETCDCTL_ENDPOINTS                 for URLs without a host: host:port, http://host:port (no TLS), https://host:port (TLS), by commas. Defaults to 127.0.0.1:2379
+//	ETCDCTL_CACERT, _CERT, _KEY       as ca, cert, key; cert and key are taken together from one place. Ignored where the endpoints say http://
+//	ETCDCTL_DIAL_TIMEOUT              as dial_timeout
+//	ETCDCTL_COMMAND_TIMEOUT           as request_timeout
+//	ETCDCTL_INSECURE_TRANSPORT        "false" asks for TLS, as etcds:// does; "true" is etcdctl's default and changes nothing
+//	ETCDCTL_INSECURE_SKIP_TLS_VERIFY  refused if it is true and TLS is used
+//
+// The password of another user than the URL's is never sent.
 func Open(ctx context.Context, url string) (ledger.Store, error) {
-	store, err := open(ctx, url)
+	store, err := open(ctx, url, os.Getenv, nil)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
 	return store, nil
 }
 
-func open(ctx context.Context, url string) (ledger.Store, error) {
-	path, err := parse(url)
-	if err != nil {
+// open opens the store that url names. logger is for what the store has to say; nil silences it.
+func open(ctx context.Context, url string, env func(string) string, logger *slog.Logger) (ledger.Store, error) {
+	t, err := parse(url)
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if path == "" {
+	case t.etcd != nil:
+		return openEtcd(ctx, t.etcd, env, logger)
+	case t.path == "":
 		return ledger.NewMemory(), nil
 	}
-	store, err := sqlitestore.Open(ctx, path, nil)
+	store, err := sqlitestore.Open(ctx, t.path, nil)
 	if err != nil {
 		return nil, err // not store: it is a nil pointer in an interface
 	}
 	return store, nil
 }
 
-// parse returns the path of the SQLite file that s names; "" for memory. Its errors do
-// not repeat s, which may hold a password.
-func parse(s string) (path string, err error) {
+// A target is what a URL names: a cluster, or the SQLite file at path, or memory.
+type target struct {
+	etcd *etcdURL
+	path string
+}
+
+// parse looks at nothing but s. Its errors do not repeat s, which may hold a password.
+func parse(s string) (target, error) {
 	m := scheme.FindStringSubmatch(s)
 	switch {
 	case s == "":
-		return "", invalid("the URL is empty; use %s", forms)
+		return target{}, invalid("the URL is empty; use %s", forms)
 	case strings.ContainsRune(s, 0):
-		return "", invalid("the URL contains a NUL byte")
+		return target{}, invalid("the URL contains a NUL byte")
 	case s == ":memory:":
-		return "", invalid(`":memory:" is the name of SQLite; use "memory:"`)
+		return target{}, invalid(`":memory:" is the name of SQLite; use "memory:"`)
 	case m == nil && strings.Contains(s, "://"):
-		return "", invalid("the URL has no valid scheme; use %s", forms)
+		return target{}, invalid("the URL has no valid scheme; use %s", forms)
 	case m == nil:
-		return s, nil
+		return target{path: s}, nil
 	}
+	var t target
+	var err error
 	name, rest := strings.ToLower(m[1]), m[2]
 	switch name {
 	case "memory":
 		if rest != "" {
-			return "", invalid(`"memory:" takes nothing after the colon`)
+			err = invalid(`"memory:" takes nothing after the colon`)
 		}
-		return "", nil
 	case "sqlite":
-		return sqlitePath(rest)
+		t.path, err = sqlitePath(rest)
 	case "file":
-		return filePath(s)
-	case "etcd", "etcds", "embedded":
-		return "", invalid("%s: is not available in this version; use %s", name, forms)
+		t.path, err = filePath(s)
+	case "etcd", "etcds":
+		t.etcd, err = parseEtcd(name == "etcds", rest)
+	case "embedded":
+		err = invalid("embedded: is understood by the ledger command only; a program starts package etcdstore/embedded, and Open takes %s", forms)
 	default:
-		return "", invalid("unknown scheme %q; use %s (a file whose name begins like that: ./NAME)", name, forms)
+		err = invalid("unknown scheme %q; use %s (a file whose name begins like that: ./NAME)", name, forms)
 	}
+	if err != nil {
+		return target{}, err
+	}
+	return t, nil
 }
 
 func sqlitePath(rest string) (string, error) {

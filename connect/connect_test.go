@@ -50,8 +50,8 @@ func TestParse(t *testing.T) {
 		{"file:///C:/x/ledger.db", "C:/x/ledger.db"},
 		{"file:what%3F.db", "what?.db"},
 	} {
-		if path, err := parse(c.url); err != nil || path != c.path {
-			t.Errorf("parse(%q) = %q, %v; want %q", c.url, path, err, c.path)
+		if got, err := parse(c.url); err != nil || got.path != c.path || got.etcd != nil {
+			t.Errorf("parse(%q) = %+v, %v; want %q", c.url, got, err, c.path)
 		}
 	}
 }
@@ -64,12 +64,10 @@ func TestParseRefuses(t *testing.T) {
 		{":memory:", `use "memory:"`},
 		{"memory:" + secret, "nothing after the colon"},
 		{"memory://", "nothing after the colon"},
-		{"etcd://u:s3cret@h1:2379,h2:2379/prefix", "etcd: is not available in this version"},
-		{"etcds://u:s3cret@h1:2379", "etcds: is not available in this version"},
-		{"ETCD://u:s3cret@h1:2379", "etcd: is not available in this version"},
-		{"embedded:", "embedded: is not available in this version"},
-		{"embedded:./data", "embedded: is not available in this version"},
-		{"redis://u:s3cret@h/0", `unknown scheme "redis"; use a path such as ledger.db, sqlite:PATH, file:PATH, or memory:`},
+		{"embedded:", "embedded: is understood by the ledger command only"},
+		{"embedded:./s3cret", "embedded: is understood by the ledger command only"},
+		{"embedded://u:s3cret@h", "package etcdstore/embedded"},
+		{"redis://u:s3cret@h/0", `unknown scheme "redis"; use a path such as ledger.db, sqlite:PATH, file:PATH, etcd://HOST:2379/PREFIX, etcds://HOST:2379/PREFIX, or memory:`},
 		{"postgres:s3cret", `unknown scheme "postgres"`},
 		{" etcd://u:s3cret@h", "no valid scheme"},
 		{"://u:s3cret@h", "no valid scheme"},
@@ -92,9 +90,9 @@ func TestParseRefuses(t *testing.T) {
 		{"file:a%00b", "NUL"},
 		{"a\x00b", "NUL"},
 	} {
-		path, err := parse(c.url)
-		if !errors.Is(err, ledger.ErrInvalid) || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("parse(%q) = %q, %v; want ErrInvalid with %q", c.url, path, err, c.want)
+		got, err := parse(c.url)
+		if !errors.Is(err, ledger.ErrInvalid) || !strings.Contains(err.Error(), c.want) || got != (target{}) {
+			t.Errorf("parse(%q) = %+v, %v; want ErrInvalid with %q", c.url, got, err, c.want)
 		}
 		if err != nil && strings.Contains(err.Error(), secret) {
 			t.Errorf("parse(%q): the error tells the secret: %v", c.url, err)
@@ -106,16 +104,23 @@ func TestParseRefuses(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{"ledger.db", "sqlite:x", "file:///x?y", "etcd://u:p@h", `C:\x`, "file:%00", ":memory:"} {
+	for _, s := range []string{
+		"ledger.db", "sqlite:x", "file:///x?y", "etcd://u:p@h", `C:\x`, "file:%00", ":memory:",
+		"etcd:///", "etcds://u@[::1],h2:1/a%2Fb?ca=x&ttl=15s", "etcd://h?cert=a&key=b#", "etcd://h//x", "etcd://h?ttl=%zz",
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		path, err := parse(s)
-		if err != nil && !errors.Is(err, ledger.ErrInvalid) {
-			t.Errorf("parse(%q): %v does not match ErrInvalid", s, err)
-		}
-		if err == nil && (strings.ContainsRune(path, 0) || path == "" && !strings.EqualFold(s, "memory:")) {
-			t.Errorf("parse(%q) = %q", s, path)
+		got, err := parse(s)
+		switch {
+		case err != nil:
+			if !errors.Is(err, ledger.ErrInvalid) || got != (target{}) {
+				t.Errorf("parse(%q) = %+v, %v; want nothing and ErrInvalid", s, got, err)
+			}
+		case got.etcd != nil:
+			checkParsed(t, s, got.etcd)
+		case strings.ContainsRune(got.path, 0) || got.path == "" && !strings.EqualFold(s, "memory:"):
+			t.Errorf("parse(%q) = %q", s, got.path)
 		}
 	})
 }
@@ -225,7 +230,7 @@ func TestFromEnvRefuses(t *testing.T) {
 		{EnvQuiet, "yes", `connect: LEDGER_QUIET: invalid: "yes" is not understood; use 1 or true, 0 or false`},
 		{EnvWorkflow, strings.Repeat("x", 257), "LEDGER_WORKFLOW: "},
 		{EnvWorkflow, "\xff", "LEDGER_WORKFLOW: "},
-		{EnvStore, "etcd://u:s3cret@h", "connect: LEDGER_STORE: invalid: etcd: is not available in this version"},
+		{EnvStore, "etcd://u:s3cret@h", "connect: LEDGER_STORE: invalid: a password does not belong in a URL"},
 		{EnvStore, "redis://u:s3cret@h", "LEDGER_STORE: "},
 		{EnvDB, "etcd://u:s3cret@h", "connect: LEDGER_DB: invalid: it is the path of a file; a URL belongs in LEDGER_STORE"},
 		{EnvDB, "memory:", "a URL belongs in LEDGER_STORE"},

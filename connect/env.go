@@ -20,6 +20,9 @@ const (
 	EnvStore    = "LEDGER_STORE"    // URL for Open; wins over LEDGER_DB
 	EnvWorkflow = "LEDGER_WORKFLOW" // Defaults to "default"
 	EnvQuiet    = "LEDGER_QUIET"    // "1" silences the log. Defaults to "0"
+
+	// The password for etcd URLs; wins over the ETCDCTL_* variables, which Open describes.
+	EnvEtcdPassword = "LEDGER_ETCD_PASSWORD"
 )
 
 // FromEnv returns a ready guard, and the one function that closes it together
@@ -37,6 +40,7 @@ const (
 //
 // It logs to standard error at level Info unless LEDGER_QUIET is 1. It returns
 // an error that names the variable, if one has a value that can not be used.
+// With an etcd URL, LEDGER_ETCD_PASSWORD and the ETCDCTL_* variables count too: see [Open].
 func FromEnv(ctx context.Context) (guard *ledger.Guard, closeGuard func(context.Context) error, err error) {
 	return FromEnvWith(ctx, nil)
 }
@@ -73,7 +77,7 @@ func fromEnv(ctx context.Context, o *ledger.Options, env func(string) string) (*
 		opts.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
 
-	store, err := storeFromEnv(ctx, env)
+	store, err := storeFromEnv(ctx, env, opts.Logger)
 	if err != nil {
 		return nil, nil, fmt.Errorf("connect: %w", err)
 	}
@@ -105,7 +109,7 @@ func closeBoth(guard *ledger.Guard, store io.Closer) func(context.Context) error
 	}
 }
 
-func storeFromEnv(ctx context.Context, env func(string) string) (ledger.Store, error) {
+func storeFromEnv(ctx context.Context, env func(string) string, logger *slog.Logger) (ledger.Store, error) {
 	name, url := EnvStore, env(EnvStore)
 	if url == "" {
 		name, url = EnvDB, env(EnvDB)
@@ -116,7 +120,7 @@ func storeFromEnv(ctx context.Context, env func(string) string) (ledger.Store, e
 			return nil, fmt.Errorf("%s: %w", name, invalid("it is the path of a file; a URL belongs in %s", EnvStore))
 		}
 	}
-	store, err := open(ctx, url)
+	store, err := open(ctx, url, env, logger)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}

@@ -34,8 +34,8 @@ func Example() {
 }
 
 func ExampleOpen() {
-	_, err := connect.Open(context.Background(), "etcd://root:secret@localhost:2379")
+	_, err := connect.Open(context.Background(), "etcd://localhost:2379/ledger?ttl=15")
 	fmt.Println(err)
 	// Output:
-	// connect: invalid: etcd: is not available in this version; use a path such as ledger.db, sqlite:PATH, file:PATH, or memory:
+	// connect: invalid: the parameter ttl is not a duration above zero with its unit, such as 15s, 2m or 720h
 }
