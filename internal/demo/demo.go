@@ -3,8 +3,11 @@
 // and mail service on the loopback interface, in four worker processes of which
 // one is killed mid-call; first without Ledger, then with it.
 //
+// The records are kept in an etcd that runs inside the demo's process, in a cluster
+// of the caller's, or in a SQLite file.
+//
 // What it prints is counted, not staged: actions by the service's own journal,
-// recoveries by the ledger file, blocked and replayed calls by the answers that
+// recoveries, fences and expiries by the store, blocked and replayed calls by the answers that
 // the workers gave. Only what goes wrong is arranged (truth.json), the same in both passes.
 package demo
 
@@ -15,11 +18,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
+	"sync"
 	"time"
 
 	"github.com/ledger-once/ledger"
-	"github.com/ledger-once/ledger/connect"
 )
 
 // WorkerCommand is the hidden command that makes this executable a worker; see [Work].
@@ -29,10 +31,15 @@ const WorkerCommand = "demo-worker"
 type Options struct {
 	// Workers is the number of processes. Defaults to 4; at least 2, for one is killed.
 	Workers int
-	// Keep is a directory, made if it is missing, for the ledger file and the
-	// service's journals. Defaults to a temporary one, which is removed.
+	// Store is where the records are kept: "embedded:DIR", which is an etcd inside this process
+	// whose data stay in DIR; an etcd: or etcds: URL as connect.Open takes it, below whose prefix the demo makes
+	// one of its own and removes its records in the end; or a SQLite file. The latter and DIR must hold no records. Defaults to an
+	// etcd inside this process with its data in the Keep directory.
+	Store string
+	// Keep is a directory, made if it is missing, for the service's journals and the default Store. With it
+	// the records in an etcd cluster stay too. Defaults to a temporary one, which is removed.
 	Keep string
-	// Timeout bounds the whole run. Defaults to 60 s.
+	// Timeout bounds the whole run, but for the end. Defaults to 60 s.
 	Timeout time.Duration
 	// Progress gets what happens as it happens. Defaults to nowhere.
 	Progress *Printer
@@ -48,14 +55,14 @@ var ErrKeep = errors.New("choose another directory to keep")
 
 // File names in the data directory.
 const (
-	ledgerFile     = "ledger.db"
+	etcdDir        = "etcd"
 	journalWithout = "service-without-ledger.jsonl"
 	journalWith    = "service-with-ledger.jsonl"
 )
 
 // Run runs the demo. A nil error says that it ran to its end, not that all
 // went well: see [Report.OK]. It leaves no process and, without Keep, no file.
-func Run(ctx context.Context, o *Options) (*Report, error) {
+func Run(ctx context.Context, o *Options) (_ *Report, err error) {
 	var opts Options
 	if o != nil {
 		opts = *o
@@ -99,15 +106,50 @@ func Run(ctx context.Context, o *Options) (*Report, error) {
 		s.calls, s.workflows(), len(s.actions))
 	p.Text("%d worker processes. The payment and mail service, on loopback, kills one of them after the effect and before the answer.", opts.Workers)
 
-	r := &Report{Calls: s.calls, Workflows: s.workflows(), Workers: opts.Workers, Kept: opts.Keep}
-	p.Title("1. Without Ledger")
-	without, err := runPass(ctx, s, &opts, dir, false)
+	st, err := openStage(ctx, &opts, dir)
+	if err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return nil, err
+	}
+	defer func() {
+		switch cerr := st.close(); {
+		case err == nil:
+			err = cerr
+		case cerr != nil:
+			p.Bad("%v", cerr)
+		}
+	}()
+	p.Text("Ledger's records: %s.", st.info)
+	return bothPasses(ctx, s, &opts, dir, st)
+}
+
+// bothPasses ends when ctx does, and when the stage falls down.
+func bothPasses(ctx context.Context, s *script, o *Options, dir string, st *stage) (*Report, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer cancel(nil)
+	watching.Go(func() {
+		select {
+		case <-st.died: // never, without a server of our own
+			cancel(fmt.Errorf("demo: %w", st.why()))
+		case <-ctx.Done():
+		}
+	})
+	r := &Report{Calls: s.calls, Workflows: s.workflows(), Workers: o.Workers, Store: st.info, Kept: o.Keep, Left: st.left}
+	o.Progress.Title("1. Without Ledger")
+	without, err := runPass(ctx, s, o, dir, nil)
 	if err != nil {
 		return nil, err
 	}
-	p.Title("2. With Ledger, in one SQLite file")
-	with, err := runPass(ctx, s, &opts, dir, true)
-	if err != nil {
+	o.Progress.Title("2. With Ledger, %s", st.title)
+	with, err := runPass(ctx, s, o, dir, st)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, context.Cause(ctx) // whatever failed, failed for that
+	case err != nil:
 		return nil, err
 	}
 	r.fill(s, without, with)
@@ -126,7 +168,7 @@ func dataDir(keep string) (dir string, remove func(), err error) {
 	if err := os.MkdirAll(keep, 0o700); err != nil {
 		return "", nil, fmt.Errorf("demo: %w: %w", ErrKeep, err)
 	}
-	for _, name := range []string{ledgerFile, journalWithout, journalWith} {
+	for _, name := range []string{etcdDir, journalWithout, journalWith} {
 		if _, err := os.Lstat(filepath.Join(keep, name)); !errors.Is(err, os.ErrNotExist) {
 			return "", nil, fmt.Errorf("demo: %w: %s is there already", ErrKeep, filepath.Join(keep, name))
 		}
@@ -138,17 +180,20 @@ func dataDir(keep string) (dir string, remove func(), err error) {
 type pass struct {
 	count
 	deeds
-	stats   ledger.Stats            // zero without Ledger
-	doubt   map[string]int          // calls still in doubt, by tool
-	settled map[string]int          // calls that were in doubt and were settled, by tool
-	byTool  map[string]ledger.Stats // zero without Ledger
+	stats   ledger.Stats   // zero without Ledger
+	doubt   map[string]int // calls still in doubt, by tool
+	settled map[string]int // calls that were in doubt and were settled, by tool
 	took    time.Duration
+
+	recoveries []Recovery
+	vigils     map[ledger.ID]*vigil
 }
 
-func runPass(ctx context.Context, s *script, o *Options, dir string, guarded bool) (_ *pass, err error) {
+// runPass runs the transcript once. st is nil without Ledger.
+func runPass(ctx context.Context, s *script, o *Options, dir string, st *stage) (_ *pass, err error) {
 	began := time.Now()
 	journal := journalWithout
-	if guarded {
+	if st != nil {
 		journal = journalWith
 	}
 	file, err := os.OpenFile(filepath.Join(dir, journal), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -168,18 +213,24 @@ func runPass(ctx context.Context, s *script, o *Options, dir string, guarded boo
 	}
 	defer world.close()
 
-	begin := start{Service: world.url}
-	if guarded {
-		begin.Ledger, begin.Bypass = "sqlite:"+filepath.Join(dir, ledgerFile), o.BreakGuard
+	var begin start
+	if st != nil {
+		begin = st.workers
+		begin.Bypass = o.BreakGuard
 	}
+	begin.Service = world.url
 	if err := f.begin(ctx, begin); err != nil {
 		return nil, err
 	}
-	p := &pass{}
-	n := narrator{o.Progress, s}
-	if p.count, err = f.deliver(ctx, s.steps, n.event, n.lost); err != nil {
+	p := &pass{vigils: map[ledger.ID]*vigil{}}
+	nctx, cancel := context.WithCancel(ctx)
+	n := &narrator{Printer: o.Progress, ctx: nctx, script: s, stage: st, vigils: p.vigils}
+	defer n.end()
+	defer cancel()
+	if p.count, err = f.deliver(ctx, s.steps, n); err != nil {
 		return nil, err
 	}
+	n.end()
 	if err := f.finish(ctx); err != nil {
 		return nil, err
 	}
@@ -187,24 +238,17 @@ func runPass(ctx context.Context, s *script, o *Options, dir string, guarded boo
 	if p.deeds.err != nil {
 		return nil, p.deeds.err
 	}
-	if guarded {
-		if err := p.consult(ctx, s, begin.Ledger); err != nil {
+	if st != nil {
+		if err := p.consult(ctx, st.store); err != nil {
 			return nil, fmt.Errorf("demo: read the ledger: %w", err)
 		}
 	}
-	n.end(p)
+	n.summary(p)
 	return p, nil
 }
 
-// consult reads from the ledger file what became of the calls.
-func (p *pass) consult(ctx context.Context, s *script, url string) (err error) {
-	store, err := connect.Open(ctx, url)
-	if err != nil {
-		return err
-	}
-	if c, ok := store.(io.Closer); ok {
-		defer func() { err = errors.Join(err, c.Close()) }()
-	}
+// consult reads from the store what became of the calls.
+func (p *pass) consult(ctx context.Context, store ledger.Store) (err error) {
 	guard, err := ledger.New(store, nil)
 	if err != nil {
 		return err
@@ -214,61 +258,18 @@ func (p *pass) consult(ctx context.Context, s *script, url string) (err error) {
 	if p.stats, err = guard.Stats(ctx, ledger.Filter{}); err != nil {
 		return err
 	}
-	p.byTool, p.doubt, p.settled = map[string]ledger.Stats{}, map[string]int{}, map[string]int{}
-	for _, tool := range s.tools() {
-		if p.byTool[tool], err = guard.Stats(ctx, ledger.Filter{Tool: tool}); err != nil {
-			return err
-		}
-	}
+	p.doubt, p.settled = map[string]int{}, map[string]int{}
 	for r, err := range guard.History(ctx, ledger.Filter{}) {
 		if err != nil {
 			return err
 		}
-		switch {
-		case r.Status() == ledger.StateInDoubt:
+		if r.Status() == ledger.StateInDoubt {
 			p.doubt[r.ID.Tool]++
-		case slices.ContainsFunc(r.Log, func(a ledger.Attempt) bool {
-			return a.Outcome == ledger.OutcomeLost || a.Outcome == ledger.OutcomeInDoubt
-		}):
+		}
+		if rec, ok := p.recovery(&r); ok {
 			p.settled[r.ID.Tool]++
+			p.recoveries = append(p.recoveries, rec)
 		}
 	}
 	return nil
-}
-
-// A narrator turns what happens into lines of progress.
-type narrator struct {
-	*Printer
-	script *script
-}
-
-func (n narrator) lost(w *worker, s step) {
-	n.Bad("%s (pid %d) is killed mid-call, after %s of %s happened", w.name, w.cmd.Process.Pid, toolsOf(s), s.Workflow)
-	n.Note("the queue delivers its %d calls again", len(s.Calls))
-}
-
-func (n narrator) event(w *worker, e event) {
-	if e.Workflow == "" {
-		e.Workflow = n.script.workflowOf(e.Call)
-	}
-	subject := e.Tool + " of " + e.Workflow
-	switch {
-	case e.Kind == eventTakeover:
-		n.Good("%s takes over %s: its worker is dead", w.name, subject)
-	case e.Kind == eventRefused:
-		n.Note("%s gets 503 for %s: certainly not done", w.name, subject)
-	case e.Kind == eventTimeout:
-		n.Bad("%s gets 504 for %s, though it happened", w.name, subject)
-	case e.Kind == eventDeduped:
-		n.Good("%s resends %s, same key: not done again", w.name, subject)
-	case e.Kind == eventAsked && e.Happened:
-		n.Good("%s asks about %s: it was sent, so not again", w.name, subject)
-	case e.Kind == eventAsked:
-		n.Good("%s asks about %s: it was not sent", w.name, subject)
-	}
-}
-
-func (n narrator) end(p *pass) {
-	n.Note("%d calls, %d delivered again, in %v: %d actions done where %d were meant",
-		n.script.calls, p.again, p.took.Round(time.Millisecond), len(p.effects), len(n.script.actions))
 }

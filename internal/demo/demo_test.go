@@ -34,7 +34,61 @@ func run(t *testing.T, o Options) (*Report, string, error) {
 }
 
 func TestRun(t *testing.T) {
-	r, said, err := run(t, Options{})
+	t.Run("embedded etcd", func(t *testing.T) {
+		if testing.Short() {
+			t.Skip("it waits for a lease to expire")
+		}
+		t.Setenv("ETCDCTL_USER", "somebody:else") // of another cluster
+		t.Setenv("ETCDCTL_CACERT", "/nowhere/ca.pem")
+		r, said := testRun(t, Options{})
+		if r.Store.Kind != kindEmbedded || r.Store.LeaseSeconds != 2 || r.Left != "" {
+			t.Errorf("got store %+v, left %q", r.Store, r.Left)
+		}
+		for _, c := range r.Recoveries {
+			// Renewed just before the death or a third of a lease earlier; etcd looks for expired ones twice a second.
+			if c.Lost && (c.Free < 1 || c.Free > 10) {
+				t.Errorf("%s of %s: free after %v s, want about 2", c.Tool, c.Workflow, c.Free)
+			}
+		}
+		inOrder(t, said, "its claims stand until its lease of 2s expires: charge_card with fence ",
+			"after its death the claims of ", "after its death the lease of ", " takes over ", " has finished what ")
+	})
+	t.Run("sqlite", func(t *testing.T) {
+		url := "sqlite:" + filepath.Join(t.TempDir(), "ledger.db")
+		r, said := testRun(t, Options{Store: url})
+		if r.Store.Kind != kindSQLite || r.Store.LeaseSeconds != 0 || r.Left != url {
+			t.Errorf("got store %+v, left %q", r.Store, r.Left)
+		}
+		for _, c := range r.Recoveries {
+			if c.Free != 0 {
+				t.Errorf("%s of %s: free after %v s, want at once", c.Tool, c.Workflow, c.Free)
+			}
+		}
+		inOrder(t, said, "its claims are free at once: charge_card with fence ", " takes over ", " has finished what ")
+		if _, _, err := run(t, Options{Store: url}); !errors.Is(err, ErrStore) || !strings.Contains(err.Error(), "there are records in it already") {
+			t.Errorf("a second time: got error %v, want ErrStore", err)
+		}
+	})
+}
+
+// inOrder checks that the phrases were said, one after the other.
+func inOrder(t *testing.T, said string, phrases ...string) {
+	t.Helper()
+	said = strings.Join(strings.Fields(said), " ")
+	rest := said
+	for _, phrase := range phrases {
+		_, after, ok := strings.Cut(rest, strings.TrimSpace(phrase))
+		if !ok {
+			t.Fatalf("%q was not said, or not in order:\n%s", phrase, said)
+		}
+		rest = after
+	}
+}
+
+// testRun runs the demo and checks what holds on any store.
+func testRun(t *testing.T, o Options) (*Report, string) {
+	t.Helper()
+	r, said, err := run(t, o)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, said)
 	}
@@ -47,9 +101,9 @@ func TestRun(t *testing.T) {
 			{Tool: "charge_card", Intended: 8, Without: 13, With: 8, Replayed: 5, Recovered: 1},
 			{Tool: "create_ticket", Intended: 2, Without: 4, With: 2, Blocked: 2},
 			{Tool: "refund_payment", Intended: 2, Without: 3, With: 2, Replayed: 1, Recovered: 1},
-			{Tool: "send_email", Intended: 8, Without: 13, With: 8, Blocked: 5, Recovered: 2},
+			{Tool: "send_email", Intended: 8, Without: 13, With: 8, Replayed: 5, Recovered: 2},
 		},
-		Total:   Row{Tool: "total", Intended: 20, Without: 33, With: 20, Blocked: 7, Replayed: 6, Recovered: 4},
+		Total:   Row{Tool: "total", Intended: 20, Without: 33, With: 20, Blocked: 2, Replayed: 11, Recovered: 4},
 		Reads:   []Row{{Tool: "search_web", Intended: 7, Without: 7, With: 7}},
 		Without: Figures{Delivered: s.calls + 2, Again: 2, Effects: 33, Deduped: 2, Failed: 3},
 		With:    Figures{Delivered: s.calls + 2, Again: 2, Effects: 20, Deduped: 2, Failed: 3},
@@ -63,27 +117,39 @@ func TestRun(t *testing.T) {
 		f.Killed, f.Twice, f.Missing, f.Seconds = nil, nil, nil, 0
 	}
 	stats := got.Stats
-	got.Stats = Stats{}
+	got.Stats, got.Store, got.Recoveries, got.Left = Stats{}, StoreInfo{}, nil, ""
 	if diff := cmp.Diff(want, &got); diff != "" {
 		t.Errorf("report, want - got +:\n%s", diff)
 	}
 	// What the guard counted must fit what the agents were told.
 	// (The killed worker had blocked nothing yet, so no count is lost with it.)
-	wantStats := Stats{Actions: 20, Attempts: int64(s.calls + 2), Executed: 20 + 7, Blocked: 7 + 6}
+	wantStats := Stats{Actions: 20, Attempts: int64(s.calls + 2), Executed: 20 + 7, Blocked: 2 + 11}
 	if stats != wantStats {
 		t.Errorf("the guard's stats: got %+v, want %+v", stats, wantStats)
 	}
-	for _, phrase := range []string{"is killed mid-call", "takes over charge_card of order-7002", "takes over send_email of order-7002",
-		"asks about send_email of order-7002: it was sent", "gets 504", "gets 503"} {
-		if !strings.Contains(said, phrase) {
-			t.Errorf("%q was not said:\n%s", phrase, said)
+	lost := 0
+	for _, c := range r.Recoveries {
+		if c.Lost {
+			lost++
+		}
+		if c.Lost && (c.Workflow != "order-7002" || c.Workers[0] != r.With.Killed[0] || c.Workers[1] == c.Workers[0]) ||
+			len(c.Fences) != 2 || c.Fences[1] <= c.Fences[0] || len(c.Workers) != 2 || !c.Token {
+			t.Errorf("recovered: %+v", c)
 		}
 	}
+	if len(r.Recoveries) != 4 || lost != 2 {
+		t.Errorf("%d recoveries, %d of them of a killed worker's calls; want 4, 2", len(r.Recoveries), lost)
+	}
+	for _, phrase := range []string{"is killed mid-call", "takes over charge_card of order-7002: fence ", "takes over send_email of order-7002: fence ",
+		"same token", "asks about send_email of order-7002: it was sent", "gets 504", "gets 503"} {
+		inOrder(t, said, phrase)
+	}
+	return r, said
 }
 
 // The demo must notice a guard that does not guard.
 func TestRunNoticesABrokenGuard(t *testing.T) {
-	r, said, err := run(t, Options{BreakGuard: true})
+	r, said, err := run(t, Options{BreakGuard: true, Store: filepath.Join(t.TempDir(), "ledger.db")})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, said)
 	}
@@ -93,8 +159,8 @@ func TestRunNoticesABrokenGuard(t *testing.T) {
 }
 
 func TestRunKeeps(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "new", "dir")
-	r, said, err := run(t, Options{Keep: dir, Workers: 2})
+	dir, file := filepath.Join(t.TempDir(), "new", "dir"), filepath.Join(t.TempDir(), "ledger.db")
+	r, said, err := run(t, Options{Keep: dir, Workers: 2, Store: "sqlite:" + file})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, said)
 	}
@@ -104,16 +170,16 @@ func TestRunKeeps(t *testing.T) {
 			t.Errorf("%s: %d lines, %v; want %d", name, got, err, want)
 		}
 	}
-	if _, err := os.Stat(filepath.Join(dir, ledgerFile)); err != nil {
+	if _, err := os.Stat(file); err != nil {
 		t.Error(err)
 	}
-	if _, _, err := run(t, Options{Keep: dir}); !errors.Is(err, ErrKeep) || !strings.Contains(err.Error(), ledgerFile) {
+	if _, _, err := run(t, Options{Keep: dir}); !errors.Is(err, ErrKeep) || !strings.Contains(err.Error(), journalWithout) {
 		t.Errorf("a second time: got error %v, want ErrKeep that names the file", err)
 	}
 }
 
 func TestRunIsBounded(t *testing.T) {
-	_, _, err := run(t, Options{Command: command(t, roleStuck), Timeout: 100 * time.Millisecond})
+	_, _, err := run(t, Options{Command: command(t, roleStuck), Timeout: 100 * time.Millisecond, Store: filepath.Join(t.TempDir(), "ledger.db")})
 	if err == nil || !strings.Contains(err.Error(), "not done after 100ms") {
 		t.Errorf("got error %v", err)
 	}
@@ -127,7 +193,7 @@ func TestRunCancelled(t *testing.T) {
 			cancel(why)
 		}
 	})}
-	if _, err := Run(ctx, &Options{Command: command(t, WorkerCommand), Progress: p}); !errors.Is(err, why) {
+	if _, err := Run(ctx, &Options{Command: command(t, WorkerCommand), Progress: p, Store: filepath.Join(t.TempDir(), "ledger.db")}); !errors.Is(err, why) {
 		t.Errorf("got error %v, want the cause", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"time"
 )
 
 // A fleet is the worker processes of one pass, and the queue that feeds them.
@@ -33,11 +34,13 @@ type worker struct {
 	logs   *tail
 	exited chan struct{} // closed when the process is gone
 	ended  error         // of cmd.Wait; valid once exited is closed
+	died   time.Time     // when that was; likewise
 
 	// Only the coordinator's goroutine uses these.
 	ready bool
 	gone  bool
-	step  *step // delivered and not answered
+	step  *step   // delivered and not answered
+	after *worker // who died with the step under way; nil if nobody did
 
 	mu     sync.Mutex
 	killed bool
@@ -103,6 +106,7 @@ func (f *fleet) receive(w *worker, out io.Reader) {
 	}
 	_, _ = io.Copy(io.Discard, out) // so that a worker that talks nonsense can still end
 	w.ended = w.cmd.Wait()
+	w.died = time.Now()
 	close(w.exited)
 	f.pass(received{from: w, exit: true})
 }
@@ -187,12 +191,21 @@ type count struct {
 	killed    []*worker
 }
 
+// An audience is told what becomes of the steps; an error of it ends the pass.
+type audience interface {
+	event(*worker, event)
+	lost(*worker, step) error                 // the step died with its worker
+	again(*worker, step)                      // ... and goes to another
+	finished(w *worker, s step, dead *worker) // ... who has answered it
+}
+
 // deliver hands out the steps until all are answered. The steps of one run go
-// one after the other; runs go side by side. see is told of events, lost of steps that died with their worker.
-func (f *fleet) deliver(ctx context.Context, steps []step, see func(*worker, event), lost func(*worker, step)) (count, error) {
+// one after the other; runs go side by side.
+func (f *fleet) deliver(ctx context.Context, steps []step, to audience) (count, error) {
 	c := count{outcomes: map[string]map[outcome]int{}}
 	pending := slices.Clone(steps) // in order of the transcript
 	busy := map[string]bool{}      // runs with a step under way
+	orphans := map[int]*worker{}   // steps by index, and who died with them
 	for len(pending) > 0 || len(busy) > 0 {
 		for _, w := range f.workers {
 			if w.gone || w.step != nil {
@@ -204,8 +217,11 @@ func (f *fleet) deliver(ctx context.Context, steps []step, see func(*worker, eve
 			}
 			s := pending[i]
 			pending = slices.Delete(pending, i, i+1)
-			busy[s.Run], w.step = true, &s
+			busy[s.Run], w.step, w.after = true, &s, orphans[s.Index]
 			c.delivered += len(s.Calls)
+			if w.after != nil {
+				to.again(w, s)
+			}
 			_ = w.send.Encode(instruction{Step: &s}) // an error shows as an exit
 		}
 		if !slices.ContainsFunc(f.workers, func(w *worker) bool { return !w.gone }) {
@@ -218,7 +234,7 @@ func (f *fleet) deliver(ctx context.Context, steps []step, see func(*worker, eve
 		w := r.from
 		switch {
 		case r.Event != nil:
-			see(w, *r.Event)
+			to.event(w, *r.Event)
 		case r.Answer != nil && w.step != nil && r.Answer.Step == w.step.Index && len(r.Answer.Outcomes) == len(w.step.Calls):
 			for i, o := range r.Answer.Outcomes {
 				tool := w.step.Calls[i].Tool
@@ -227,6 +243,9 @@ func (f *fleet) deliver(ctx context.Context, steps []step, see func(*worker, eve
 				}
 				c.outcomes[tool][o]++
 			}
+			if w.after != nil {
+				to.finished(w, *w.step, w.after)
+			}
 			delete(busy, w.step.Run)
 			w.step = nil
 		case r.exit:
@@ -234,7 +253,10 @@ func (f *fleet) deliver(ctx context.Context, steps []step, see func(*worker, eve
 				return c, fmt.Errorf("demo: %s ended before its time\n%s", w.name, w.logs)
 			}
 			c.killed = append(c.killed, w)
-			lost(w, *w.step)
+			if err := to.lost(w, *w.step); err != nil {
+				return c, err
+			}
+			orphans[w.step.Index] = w
 			c.again += len(w.step.Calls)
 			pending = slices.Insert(pending, 0, *w.step)
 			delete(busy, w.step.Run)
@@ -271,28 +293,4 @@ func (f *fleet) stop() {
 	}
 	close(f.released)
 	f.wg.Wait()
-}
-
-// A tail keeps the end of what is written to it.
-type tail struct {
-	mu   sync.Mutex
-	text []byte
-}
-
-const maxTail = 4 << 10
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.text = append(t.text, p...)
-	if over := len(t.text) - maxTail; over > 0 {
-		t.text = slices.Delete(t.text, 0, over)
-	}
-	return len(p), nil
-}
-
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return string(t.text)
 }

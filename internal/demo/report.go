@@ -2,9 +2,8 @@ package demo
 
 import (
 	"fmt"
-	"slices"
-	"strconv"
 	"strings"
+	"time"
 
 	"github.com/ledger-once/ledger"
 )
@@ -20,8 +19,47 @@ type Report struct {
 	Reads     []Row   `json:"reads"` // tools that only read: each call is meant
 	Without   Figures `json:"without"`
 	With      Figures `json:"with"`
-	Stats     Stats   `json:"guard"`          // what the ledger file says of the pass with Ledger
-	Kept      string  `json:"kept,omitempty"` // the data directory, if it was to be kept
+	Stats     Stats   `json:"guard"` // what the store says of the pass with Ledger
+
+	Store      StoreInfo  `json:"store"`
+	Recoveries []Recovery `json:"recoveries"`     // calls that were in doubt and were settled, by the store
+	Kept       string     `json:"kept,omitempty"` // the data directory, if it was to be kept
+	Left       string     `json:"left,omitempty"` // URL of the records, if they are still there
+}
+
+// The kinds of stores.
+const (
+	kindEmbedded = "embedded etcd"
+	kindEtcd     = "etcd"
+	kindSQLite   = "sqlite"
+)
+
+// StoreInfo says where the records of the pass with Ledger were kept.
+type StoreInfo struct {
+	Kind         string  `json:"kind"`                    // embedded etcd, etcd or sqlite
+	At           string  `json:"at"`                      // without credentials
+	LeaseSeconds float64 `json:"lease_seconds,omitempty"` // asked for; 0: death shows at once
+}
+
+func (i StoreInfo) String() string {
+	switch i.Kind {
+	case kindEmbedded:
+		return "a real etcd inside this process, at " + i.At + "; leases of " + i.lease()
+	case kindEtcd:
+		return i.At + "; leases of " + i.lease()
+	}
+	return "the SQLite file " + i.At
+}
+
+func (i StoreInfo) lease() string {
+	return time.Duration(i.LeaseSeconds * float64(time.Second)).String()
+}
+
+func (i StoreInfo) short() string {
+	if i.Kind == kindSQLite {
+		return "SQLite"
+	}
+	return "etcd"
 }
 
 // A Row is one line of the table.
@@ -32,7 +70,7 @@ type Row struct {
 	With      int    `json:"with"`      // done with Ledger, by the service's journal
 	Blocked   int    `json:"blocked"`   // calls with Ledger that were told so
 	Replayed  int    `json:"replayed"`  // calls with Ledger answered with a recorded result, the tool not started
-	Recovered int    `json:"recovered"` // calls that were in doubt and were settled, by the ledger file
+	Recovered int    `json:"recovered"` // calls that were in doubt and were settled, by the store
 }
 
 // Figures of one pass.
@@ -62,6 +100,7 @@ type Stats struct {
 func (r *Report) fill(s *script, without, with *pass) {
 	r.Without, r.With = figures(s, without), figures(s, with)
 	r.Stats = statsOf(with.stats)
+	r.Recoveries = append([]Recovery{}, with.recoveries...)
 	intended := map[string]int{}
 	for _, a := range s.actions {
 		intended[a.Tool]++
@@ -136,78 +175,12 @@ func figures(s *script, p *pass) Figures {
 	return f
 }
 
-// Table returns the rows for a terminal, at most 80 columns wide.
-func (r *Report) Table(p *Printer) string {
-	head := [][]string{
-		{"", "actions", "done", "done", "", "", ""},
-		{"", "intended", "without", "with", "calls", "calls", "calls"},
-		{"tool", "", "Ledger", "Ledger", "blocked", "replayed", "recovered"},
-	}
-	rows := append(slices.Clone(r.Tools), r.Total)
-	width := []int{16, 8, 7, 6, 7, 8, 9}
-	for _, row := range append(rows, r.Reads...) {
-		width[0] = max(width[0], len(row.Tool))
-	}
-	total := 2 * (len(width) - 1)
-	for _, w := range width {
-		total += w
-	}
-	var b strings.Builder
-	rule := "  " + p.paint(faint, strings.Repeat("─", total)) + "\n"
-	line := func(cells []string, codes []string) {
-		for i, c := range cells {
-			pad := strings.Repeat(" ", max(0, width[i]-len(c)))
-			code := ""
-			if i < len(codes) {
-				code = codes[i]
-			}
-			if code != "" {
-				c = p.paint(code, c)
-			}
-			if i == 0 {
-				b.WriteString("  " + c + pad)
-			} else {
-				b.WriteString("  " + pad + c)
-			}
-		}
-		b.WriteString("\n")
-	}
-	for _, cells := range head {
-		line(cells, slices.Repeat([]string{bold}, len(cells)))
-	}
-	b.WriteString(rule)
-	for i, row := range rows {
-		if i == len(rows)-1 {
-			b.WriteString(rule)
-		}
-		line(row.cells(), []string{"", "", worse(row.Without, row.Intended), worse(row.With, row.Intended)})
-	}
-	for _, row := range r.Reads {
-		line(row.cells(), slices.Repeat([]string{faint}, len(width)))
-	}
-	return b.String()
-}
-
-func (r Row) cells() []string {
-	cells := []string{r.Tool}
-	for _, n := range []int{r.Intended, r.Without, r.With, r.Blocked, r.Replayed, r.Recovered} {
-		cells = append(cells, strconv.Itoa(n))
-	}
-	return cells
-}
-
-func worse(done, intended int) string {
-	if done != intended {
-		return red
-	}
-	return green
-}
-
 // Print writes the table, what it shows, and what it does not.
 func (r *Report) Print(p *Printer) {
 	p.Title("What the service really did")
 	p.write("\n" + r.Table(p) + "\n")
 	p.Faint("blocked: a duplicate was told so; replayed: it got the recorded result; recovered: its worker died or got no answer, and it was settled.%s", r.reads())
+	r.printRecoveries(p)
 	p.write("\n")
 	for _, name := range r.With.Twice {
 		p.Bad("with Ledger, happened more than once: %s", name)
@@ -221,9 +194,21 @@ func (r *Report) Print(p *Printer) {
 	p.Text("%s", r.conclusion())
 	p.write("\n")
 	if r.Kept != "" {
-		p.Text("Kept: %s (the ledger is %s; the service's journals are beside it)", r.Kept, ledgerFile)
+		p.Text("Kept: the service's journals, in %s", r.Kept)
 	}
-	p.Text("Again: go run ./cmd/ledger demo (--json: figures; --keep DIR: files)")
+	if r.Left != "" {
+		p.Text("Ledger's records are in %s", r.Left)
+	}
+	p.Text("Again: go run ./cmd/ledger demo (--json: figures; --keep DIR: files; --store: on SQLite, or your own etcd)")
+}
+
+// printRecoveries tells what the store says of the calls that were in doubt.
+func (r *Report) printRecoveries(p *Printer) {
+	if len(r.Recoveries) == 0 {
+		return
+	}
+	p.Title("How the calls in doubt went on, by the records in %s", r.Store.short())
+	p.write("\n" + r.recoveries(p))
 }
 
 func (r *Report) reads() string {

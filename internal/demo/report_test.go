@@ -14,15 +14,50 @@ func sample() *Report {
 		Total:   Row{"total", 100008, 26, 16, 4, 4, 3},
 		Reads:   []Row{{"search_web", 7, 7, 7, 0, 0, 0}},
 		Without: Figures{Twice: []string{"a"}},
+		Store:   StoreInfo{kindEtcd, "etcd at http://10.0.0.1:2379, prefix ledger/demo-01234567", 2},
+		Recoveries: []Recovery{
+			{"charge_card", "order-7002", true, []string{"worker-2", "worker-11"}, []int64{9, 61}, true, 2.24},
+			{"send_email", "order-7002", true, []string{"worker-2", "worker-3"}, []int64{10, 62}, true, 0},
+			{"refund_payment", "order-7004", false, []string{"worker-1", "worker-1"}, []int64{8, 20}, false, 0},
+		},
 	}
 }
 
-func TestReportFitsEightyColumns(t *testing.T) {
-	var b bytes.Buffer
-	sample().Print(&Printer{W: &b})
-	for line := range strings.Lines(b.String()) {
-		if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n >= 80 {
-			t.Errorf("%d columns: %q", n, line)
+func TestReportFits(t *testing.T) {
+	for _, columns := range []int{80, 60} {
+		for _, fence := range []int64{61, 1234567890} { // a cluster that is not new counts higher
+			r := sample()
+			r.Recoveries[0].Fences[1] = fence
+			var b bytes.Buffer
+			r.Print(&Printer{W: &b, Width: columns})
+			for line := range strings.Lines(b.String()) {
+				if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n >= columns {
+					t.Errorf("%d columns of %d: %q", n, columns, line)
+				}
+			}
+		}
+	}
+}
+
+func TestReportTellsRecoveries(t *testing.T) {
+	for columns, want := range map[int][]string{
+		80: {
+			"charge_card of order-7002 2 → 11 killed after 2.2s 9 → 61 same",
+			"send_email of order-7002 2 → 3 killed at once 10 → 62 same",
+			"refund_payment of order-7004 1 → 1 no answer 8 → 20 other",
+		},
+		60: {
+			"charge_card of order-7002: workers 2 → 11 (the first was killed, its claim free after 2.2s), fences 9 → 61, same token",
+			"refund_payment of order-7004: workers 1 → 1 (the first got no answer), fences 8 → 20, other token",
+		},
+	} {
+		var b bytes.Buffer
+		sample().Print(&Printer{W: &b, Width: columns})
+		said := strings.Join(strings.Fields(b.String()), " ")
+		for _, w := range want {
+			if !strings.Contains(said, w) {
+				t.Errorf("%d columns: %q is missing in:\n%s", columns, w, b.String())
+			}
 		}
 	}
 }

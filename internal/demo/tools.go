@@ -57,14 +57,17 @@ type MailStatus struct {
 // blockedReturn stands in for the result of a duplicate that is not replayed.
 var blockedReturn = json.RawMessage(`{"status":"blocked"}`)
 
+// patience is how long a call waits for another run of it, or for the lease of that run's dead worker.
+const patience = maxLease + 10*time.Second
+
 // policies are those of the run with Ledger.
 func (c *client) policies() map[string]ledger.Policy {
 	return map[string]ledger.Policy{
 		// The downstream honours idempotency keys: in doubt, send again with the same one.
-		"charge_card":    {Replay: true, Wait: 20 * time.Second, InDoubt: ledger.DoubtRetry},
-		"refund_payment": {Replay: true, Wait: 20 * time.Second, InDoubt: ledger.DoubtRetry},
+		"charge_card":    {Replay: true, Wait: patience, InDoubt: ledger.DoubtRetry},
+		"refund_payment": {Replay: true, Wait: patience, InDoubt: ledger.DoubtRetry},
 		// It has none for mails, but can be asked: in doubt, ask.
-		"send_email": {InDoubt: ledger.DoubtReconcile, Reconcile: c.wasMailSent},
+		"send_email": {Replay: true, Wait: patience, InDoubt: ledger.DoubtReconcile, Reconcile: c.wasMailSent},
 		// It has none for tickets, and can not be asked: in doubt, leave it to a person.
 		"create_ticket": {InDoubt: ledger.DoubtBlock},
 		"search_web":    {Unlimited: true},

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ledger-once/ledger"
 	"github.com/ledger-once/ledger/connect"
+	"github.com/ledger-once/ledger/etcdstore"
 )
 
 // The coordinator and its workers exchange lines of JSON: instructions on a
@@ -25,10 +26,17 @@ type instruction struct {
 }
 
 type start struct {
-	Name    string `json:"name"`
-	Service string `json:"service"`
-	Ledger  string `json:"ledger,omitempty"` // URL of the store; empty: the tools are called as they are
-	Bypass  bool   `json:"bypass,omitempty"` // see Options.BreakGuard
+	Name    string     `json:"name"`
+	Service string     `json:"service"`
+	Ledger  string     `json:"ledger,omitempty"` // URL of the store; its credentials come with the environment
+	Etcd    *etcdStart `json:"etcd,omitempty"`   // or where the embedded server is. With neither the tools are called as they are
+	Bypass  bool       `json:"bypass,omitempty"` // see Options.BreakGuard
+}
+
+// An etcdStart names the demo's own server, to which nothing in the environment applies.
+type etcdStart struct {
+	Endpoints []string      `json:"endpoints"`
+	TTL       time.Duration `json:"ttl"`
 }
 
 // A message has one field set.
@@ -45,6 +53,8 @@ type event struct {
 	Workflow string `json:"workflow,omitempty"`
 	Call     int    `json:"call,omitempty"`
 	Happened bool   `json:"happened,omitempty"`
+
+	Fingerprint string `json:"fingerprint,omitempty"` // of a takeover
 }
 
 const (
@@ -91,7 +101,7 @@ func Work(ctx context.Context, in io.Reader, out, logs io.Writer) (err error) {
 	w := &worksite{start: *first.Start, out: json.NewEncoder(out)}
 	w.client = newClient(w.Service, w.Name, w.tell)
 	defer w.client.close()
-	if w.Ledger != "" {
+	if w.Ledger != "" || w.Etcd != nil {
 		if err := w.open(ctx, logs); err != nil {
 			return fmt.Errorf("demo worker: %w", err)
 		}
@@ -133,15 +143,21 @@ type worksite struct {
 }
 
 func (w *worksite) open(ctx context.Context, logs io.Writer) (err error) {
-	if w.store, err = connect.Open(ctx, w.Ledger); err != nil {
+	logger := slog.New(slog.NewTextHandler(logs, nil))
+	if w.Etcd != nil {
+		w.store, err = etcdstore.Open(ctx, w.Etcd.Endpoints, &etcdstore.Options{TTL: w.Etcd.TTL, Logger: logger})
+	} else {
+		w.store, err = connect.Open(ctx, w.Ledger)
+	}
+	if err != nil {
 		return err
 	}
 	w.guard, err = ledger.New(w.store, &ledger.Options{
 		Caller:   w.Name,
 		Policies: w.client.policies(),
-		Logger:   slog.New(slog.NewTextHandler(logs, nil)),
+		Logger:   logger,
 		OnTakeover: func(r ledger.Record) {
-			w.tell(event{Kind: eventTakeover, Tool: r.ID.Tool, Workflow: r.ID.Workflow})
+			w.tell(event{Kind: eventTakeover, Tool: r.ID.Tool, Workflow: r.ID.Workflow, Fingerprint: r.ID.Fingerprint})
 		},
 	})
 	return err
