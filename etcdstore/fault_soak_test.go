@@ -49,9 +49,9 @@ func (d *dice) up(to time.Duration) time.Duration { return time.Duration(d.n(int
 // what is delivered after the store was told that it is lost.
 func (d *dice) storm(late *sync.WaitGroup) fate {
 	lost := make([]error, 0, len(ambiguousAnswers))
-	for name, err := range ambiguousAnswers {
+	for _, name := range answerNames(true) {
 		if name != "no space" { // which a store does not wait for the end of, everywhere
-			lost = append(lost, err)
+			lost = append(lost, ambiguousAnswers[name])
 		}
 	}
 	return func(n int, r *rpc, deliver func() error) error {

@@ -248,7 +248,7 @@ var ambiguousAnswers = map[string]error{
 	"canceled":      status.Error(codes.Canceled, "context canceled"),
 	"unknown":       status.Error(codes.Unknown, "stream terminated"),
 	"internal":      status.Error(codes.Internal, "stream terminated by RST_STREAM"),
-	"exhausted":     rpctypes.ErrGRPCRequestTooManyRequests,
+	"exhausted":     status.Error(codes.ResourceExhausted, "a proxy on the way has had enough"),
 	"no space":      rpctypes.ErrGRPCNoSpace,
 	"timeout":       rpctypes.ErrGRPCTimeoutDueToConnectionLost,
 	"leader change": rpctypes.ErrGRPCLeaderChanged,
