@@ -261,23 +261,9 @@ func (o *op) otherwise() []clientv3.Op {
 	return o.els()
 }
 
-// send carries out one request, or those that its failure makes necessary.
+// send carries out one request, or those that its failure makes necessary. The
+// next one starts when it is over, or takes long: one that hangs, on a member that is gone, say, must not hold up the others.
 func (b *batcher) send(members []*op) {
-	b.watch(func() {
-		switch {
-		case len(members) == 1:
-			b.alone(members[0])
-		case members[0].unsure:
-			b.sendNested(members)
-		default:
-			b.sendFlat(members)
-		}
-	})
-}
-
-// watch runs one that is in flight, and starts the next when it is over, or
-// takes long: one that hangs, on a member that is gone, say, must not hold up the others.
-func (b *batcher) watch(request func()) {
 	wasSlow, over := false, false // with b.mu held
 	timer := time.AfterFunc(slowAfter, func() {
 		b.mu.Lock()
@@ -288,7 +274,14 @@ func (b *batcher) watch(request func()) {
 			b.dispatch()
 		}
 	})
-	request()
+	switch {
+	case len(members) == 1:
+		b.alone(members[0])
+	case members[0].unsure:
+		b.sendNested(members)
+	default:
+		b.sendFlat(members)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	timer.Stop()

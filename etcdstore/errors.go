@@ -109,7 +109,7 @@ func (s *Store) advice(err error) string {
 	case sameError(err, rpctypes.ErrGRPCAuthNotEnabled):
 		return "a user name is given, but the cluster has no authentication enabled; enable it, or give none"
 	case sameError(err, rpctypes.ErrGRPCNoSpace):
-		return "the cluster's quota is used up; delete records (ledger prune), compact, defragment and disarm the alarm: docs/operations.md"
+		return "the cluster's quota is used up; delete records (Guard.Reset), compact, defragment and disarm the alarm: docs/operations.md"
 	case sameError(err, rpctypes.ErrGRPCTooManyOps):
 		return "the server takes too few operations in a transaction; raise its --max-txn-ops to 128, the default"
 	case sameError(err, rpctypes.ErrGRPCRequestTooLarge), isOversized(err):
