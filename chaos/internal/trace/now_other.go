@@ -1,0 +1,7 @@
+//go:build !linux
+
+package trace
+
+import "time"
+
+func now() int64 { return time.Now().UnixNano() }
