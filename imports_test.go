@@ -32,6 +32,7 @@ var arrows = map[string][]string{
 	"internal/cli":        {".", "connect", "internal/demo", "internal/open"},
 	"internal/demo":       {".", "connect", "etcdstore", "etcdstore/embedded", "internal/open"},
 	"internal/killloop":   {".", "sqlitestore"},
+	"chaos/internal/snap": {".", "chaos/internal/trace"},
 	"bench":               {".", "sqlitestore", "fingerprint"},
 }
 
