@@ -53,17 +53,25 @@ func Create(path string, synced bool) (*Writer, error) {
 }
 
 // Write appends v as one line. The first error stays, and is returned by all calls after it.
-func (w *Writer) Write(v any) error {
-	line, err := json.Marshal(v)
-	if err != nil {
-		return err
+func (w *Writer) Write(v any) error { return w.WriteAll(v) }
+
+// WriteAll appends the values as lines, in their order, with one write(2), and where
+// the file is synced with one fsync for all of them. Its errors are those of Write.
+func (w *Writer) WriteAll(values ...any) error {
+	var lines []byte
+	for _, v := range values {
+		line, err := json.Marshal(v)
+		if err != nil {
+			return err
+		}
+		lines = append(append(lines, line...), '\n')
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.err != nil {
 		return w.err
 	}
-	if _, w.err = w.f.Write(append(line, '\n')); w.err == nil && w.sync {
+	if _, w.err = w.f.Write(lines); w.err == nil && w.sync {
 		w.err = w.f.Sync()
 	}
 	return w.err
