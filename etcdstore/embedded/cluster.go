@@ -51,9 +51,6 @@ func start(ctx context.Context, n int, dir string, o *Options) (_ *Servers, err 
 	if n < 1 || n > maxMembers {
 		return nil, fmt.Errorf("a cluster has 1 to %d members", maxMembers)
 	}
-	if dir == "" {
-		return nil, errors.New("name a directory")
-	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}

@@ -42,13 +42,16 @@
 // certificates. The ports between the members of a cluster are open to it even then.
 //
 // Kill can not be as abrupt as the end of a process. To test that, run Start in
-// a process and kill it.
+// a process and kill it; or, for a cluster, [Prepare] its directory and run each
+// [Member] in a process of its own.
 //
 // # On the disk
 //
-// A directory belongs to one running Server or Servers, which hold a lock there:
+// A directory belongs to one running Server or Servers, which hold a lock there,
+// or is shared by the processes that run its members, each with a lock of its own:
 //
 //	ledger-etcd.lock    locked while they run
+//	m0.lock, ...        locked while that member runs alone in a process
 //	ledger-etcd.json    who the members are, and where they listen
 //	m0, m1, ...         a data directory of etcd for each, readable by its owner only
 //

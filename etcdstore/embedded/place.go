@@ -31,6 +31,7 @@ const (
 type place struct {
 	dir  string
 	lock *flock.Flock
+	own  *flock.Flock // of the only member that this process runs; see Member
 	note note
 }
 
@@ -70,9 +71,16 @@ func (n *note) initialCluster() string {
 	return strings.Join(all, ",")
 }
 
+func absolute(dir string) (string, error) {
+	if dir == "" {
+		return "", errors.New("name a directory")
+	}
+	return filepath.Abs(dir)
+}
+
 // openPlace makes the directory if need be and takes it for n members.
 func openPlace(dir string, n int) (_ *place, err error) {
-	dir, err = filepath.Abs(dir)
+	dir, err = absolute(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +96,7 @@ func openPlace(dir string, n int) (_ *place, err error) {
 		return nil, fmt.Errorf("the directory can not be written to: change its permissions, or choose another: %w", err)
 	}
 	if !locked {
-		return nil, fmt.Errorf("%w%s: stop it, or choose another directory", ErrInUse, p.holder())
+		return nil, fmt.Errorf("%w%s: stop it, or choose another directory", ErrInUse, holder(p.lock))
 	}
 	defer func() {
 		if err != nil {
@@ -107,8 +115,8 @@ func openPlace(dir string, n int) (_ *place, err error) {
 }
 
 // holder returns " by process 123" if that can be told.
-func (p *place) holder() string {
-	b, err := os.ReadFile(p.lock.Path())
+func holder(lock *flock.Flock) string {
+	b, err := os.ReadFile(lock.Path())
 	if err != nil {
 		return ""
 	}
@@ -126,7 +134,7 @@ func (p *place) member(i int) string { return filepath.Join(p.dir, p.note.Member
 
 // load reads the note; where there is none it makes one for n members.
 func (p *place) load(n int) error {
-	b, err := os.ReadFile(filepath.Join(p.dir, noteName))
+	err := p.read()
 	if errors.Is(err, fs.ErrNotExist) {
 		for _, name := range []string{"member", "m0"} {
 			if _, err := os.Lstat(filepath.Join(p.dir, name)); err == nil {
@@ -136,6 +144,29 @@ func (p *place) load(n int) error {
 		p.note = newNote(n)
 		return nil
 	}
+	if err != nil {
+		return err
+	}
+	if !p.note.Ready {
+		if err := p.clear(); err != nil {
+			return err
+		}
+		p.note = newNote(n)
+	}
+	for i := range p.note.Members {
+		if err := p.hasData(i); p.note.Ready && err != nil {
+			return err
+		}
+	}
+	if len(p.note.Members) != n {
+		return fmt.Errorf("it holds an etcd of %s, not of %s: start that many, or choose another directory", members(len(p.note.Members)), members(n))
+	}
+	return nil
+}
+
+// read reads the note. Its error matches fs.ErrNotExist if there is none.
+func (p *place) read() error {
+	b, err := os.ReadFile(filepath.Join(p.dir, noteName))
 	if err != nil {
 		return err
 	}
@@ -154,20 +185,14 @@ func (p *place) load(n int) error {
 			return damaged
 		}
 	}
-	if !p.note.Ready {
-		if err := p.clear(); err != nil {
-			return err
-		}
-		p.note = newNote(n)
-	}
-	for i := range p.note.Members {
-		// Etcd would begin anew, and forget what it has confirmed.
-		if _, err := os.Stat(filepath.Join(p.member(i), "member", "wal")); p.note.Ready && err != nil {
-			return fmt.Errorf("the data of member %d are gone: restore %s, or delete the whole directory: %w", i, p.note.Members[i].Name, err)
-		}
-	}
-	if len(p.note.Members) != n {
-		return fmt.Errorf("it holds an etcd of %s, not of %s: start that many, or choose another directory", members(len(p.note.Members)), members(n))
+	return nil
+}
+
+// hasData returns an error if the log of a member is gone: etcd would begin
+// anew, and forget what it has confirmed.
+func (p *place) hasData(i int) error {
+	if _, err := os.Stat(filepath.Join(p.member(i), "member", "wal")); err != nil {
+		return fmt.Errorf("the data of member %d are gone: restore %s, or delete the whole directory: %w", i, p.note.Members[i].Name, err)
 	}
 	return nil
 }
@@ -232,7 +257,8 @@ func (p *place) probe() error {
 	if err != nil {
 		return fmt.Errorf("the directory can not be written to: change its permissions, or choose another: %w", err)
 	}
-	defer os.Remove(f.Name())
+	_ = os.Remove(f.Name())   // so that a process that is killed leaves none behind,
+	defer os.Remove(f.Name()) // and once more, where an open file can not be removed
 	err = fileutil.Preallocate(f, bytes, true)
 	if err = errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("etcd needs %d MiB here: free some space, or choose another directory: %w", bytes>>20, err)
@@ -240,4 +266,9 @@ func (p *place) probe() error {
 	return nil
 }
 
-func (p *place) close() { _ = p.lock.Unlock() }
+func (p *place) close() {
+	if p.own != nil {
+		_ = p.own.Unlock()
+	}
+	_ = p.lock.Unlock()
+}
