@@ -3,6 +3,7 @@ module github.com/ledger-once/ledger
 go 1.26.0
 
 require (
+	github.com/anishathalye/porcupine v1.3.1
 	github.com/cenkalti/backoff/v4 v4.3.0
 	github.com/coreos/go-semver v0.3.1
 	github.com/go-json-experiment/json v1.27.2

@@ -39,6 +39,9 @@ var arrows = map[string][]string{
 	"chaos/internal/snap":  {".", "chaos/internal/trace"},
 	"chaos/internal/world": {"chaos/internal/trace"},
 	"bench":                {".", "sqlitestore", "fingerprint"},
+	// What judges the library shares no code with it.
+	"chaos/internal/trace": {},
+	"chaos/internal/check": {"chaos/internal/trace"},
 }
 
 // foreign is what the root package may import beside the standard library.
@@ -146,6 +149,8 @@ func TestWrongArrowIsRefused(t *testing.T) {
 		{"connect", module + "/sqlitestore", true},
 		{"connect", module + "/etcdstore/embedded", false},
 		{"internal/demo", module + "/etcdstore/embedded", true},
+		{"chaos/internal/check", module + "/chaos/internal/trace", true},
+		{"chaos/internal/check", module, false},
 		{"nowhere", module, false},
 	} {
 		if got := wrongArrow(tt.pkg, tt.imported) == ""; got != tt.ok {

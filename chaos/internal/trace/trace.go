@@ -34,13 +34,15 @@ type Run struct {
 	Workers  int           `json:"workers"`
 	Duration time.Duration `json:"duration_ns"`
 	TTL      time.Duration `json:"ttl_ns"` // of leases, as asked for
-	Tools    []Tool        `json:"tools"`
-	Cell     *Cell         `json:"cell,omitempty"`   // of layer "points" and "mutants"
-	Mutant   string        `json:"mutant,omitempty"` // that was switched on
-	Started  time.Time     `json:"started"`
-	From     int64         `json:"from"` // Now at the start and at the end
-	To       int64         `json:"to"`
-	Versions Versions      `json:"versions"`
+	// CallTimeout is the deadline that each operation of a guard has; 0: none that a checker could hold it to.
+	CallTimeout time.Duration `json:"call_timeout_ns,omitempty"`
+	Tools       []Tool        `json:"tools"`
+	Cell        *Cell         `json:"cell,omitempty"`   // of layer "points" and "mutants"
+	Mutant      string        `json:"mutant,omitempty"` // that was switched on
+	Started     time.Time     `json:"started"`
+	From        int64         `json:"from"` // Now at the start and at the end
+	To          int64         `json:"to"`
+	Versions    Versions      `json:"versions"`
 }
 
 // Versions of what took part.
