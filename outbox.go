@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
+
+	"github.com/ledger-once/ledger/internal/failpoint"
 )
 
 // outbox keeps the writes whose answer is not definite yet, and sends them
@@ -146,6 +148,9 @@ func (o *outbox) send(ctx context.Context, l *letter) error {
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
+	}
+	if failpoint.On {
+		failpoint.Hit(failpoint.GuardLetter)
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.c.opts.StoreTimeout)
 	defer cancel()

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"github.com/ledger-once/ledger/internal/failpoint"
 )
 
 // A Policy says how calls of a tool are guarded. The zero Policy runs a call
@@ -69,6 +71,15 @@ const (
 	// DoubtBlock never runs it again by itself; Guard.Resolve settles it.
 	DoubtBlock
 )
+
+// stricter is the policy for a record that has one stored, in the eyes of a caller with its own: a worker
+// that was deployed with another one can not run again what was to be blocked.
+func stricter(stored, own DoubtPolicy) DoubtPolicy {
+	if failpoint.On && failpoint.Mutant(failpoint.MutantPolicyLoosened) {
+		return own
+	}
+	return max(stored, own)
+}
 
 var doubtNames = [...]string{"retry", "reconcile", "block"}
 

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/ledger-once/ledger/internal/failpoint"
 )
 
 // run holds the claim. It runs the tool, with further tries where the policy
@@ -78,7 +80,13 @@ func (x *exec) attempts(ctx context.Context, claimed *Record) (Record, bool, err
 	c, p := x.c, x.p
 	var pauses Backoff
 	for {
+		if failpoint.On {
+			failpoint.Hit(failpoint.GuardStarting)
+		}
 		err, lost := x.attempt(ctx, claimed, x.t.call)
+		if failpoint.On {
+			failpoint.Hit(failpoint.GuardReturned)
+		}
 		if err == nil {
 			x.stage = stageDone
 			return x.succeeded(ctx, claimed)
@@ -125,6 +133,9 @@ func (x *exec) claimAgain(ctx context.Context, held *Record, failure *Failure) (
 	}
 	claim := Claim{Seen: held.Version, Next: begin(held, s, d, clock()), Steal: true}
 	x.c.flights.claiming(x.f, s.nonce)
+	if failpoint.On {
+		failpoint.Hit(failpoint.GuardClaimAgain)
+	}
 	sctx, cancel := context.WithTimeout(ctx, x.c.opts.StoreTimeout)
 	defer cancel()
 	r, won, err := x.c.store.Claim(sctx, claim)
@@ -208,6 +219,9 @@ func (x *exec) attempt(ctx context.Context, claimed *Record, fn func(context.Con
 	c, p := x.c, x.p
 	outer, _ := ctx.Value(frameKey).(*frame)
 	info := &ClaimInfo{ID: p.id, Fence: claimed.Fence, Attempt: claimed.Attempt, Token: claimed.Token}
+	if failpoint.On && failpoint.Mutant(failpoint.MutantLocalFence) {
+		info.Fence = Version(failpoint.Count())
+	}
 	tctx, cancel := context.Context(toolContext{ctx, info, &frame{p.id, outer}}), x.cancel
 	if p.policy.Timeout > 0 {
 		var stop context.CancelFunc
@@ -328,6 +342,9 @@ func (x *exec) record(ctx context.Context, done *Record) error {
 		c.opts.Logger.Error("ledger: an outcome can not be recorded: the call was claimed or changed by another since", "call", done.ID, "outcome", done.State)
 		return fmt.Errorf("ledger: %s: %w: %w", done.ID, ErrUnrecorded, ErrFenced)
 	}
+	if failpoint.On && failpoint.Mutant(failpoint.MutantAmbiguousFinish) {
+		done.State, done.Result, done.Error = StateFailed, nil, &Failure{Message: message(err), Class: ClassNotDone}
+	}
 	c.flights.stand(x.f, done, nil)
 	if !x.post(&letter{what: "an outcome", outcome: true, done: *done}) {
 		c.opts.Logger.Error("ledger: an outcome is not recorded, and the guard is closed; the call is in doubt", "call", done.ID, "outcome", done.State, "error", err)
@@ -357,10 +374,21 @@ func (x *exec) reconcile(ctx context.Context, claimed *Record) (Record, bool, er
 	asked, err := c.open(*claimed)
 	var v Verdict
 	if err == nil {
-		err, _ = x.attempt(ctx, claimed, func(ctx context.Context) (err error) {
+		told := claimed
+		if failpoint.On && failpoint.Mutant(failpoint.MutantReconcileUnsealed) {
+			told = withFence(claimed, x.seen)
+			asked.Fence = x.seen.Fence
+		}
+		if failpoint.On {
+			failpoint.Hit(failpoint.GuardReconciling)
+		}
+		err, _ = x.attempt(ctx, told, func(ctx context.Context) (err error) {
 			v, err = p.policy.Reconcile(ctx, asked)
 			return err
 		})
+		if failpoint.On {
+			failpoint.Hit(failpoint.GuardReconciled)
+		}
 	}
 	if err != nil || !v.known {
 		back := giveBack(*claimed, x.seen)
@@ -463,6 +491,9 @@ func (c *core) pause(b *Backoff, p *compiled) time.Duration {
 
 // classOf is classOf of errors.go; an error or Classify that panics tells nothing.
 func (c *core) classOf(err error, p *compiled) (class Class, stop bool) {
+	if failpoint.On && failpoint.Mutant(failpoint.MutantTimeoutIsFailed) && errors.Is(err, context.DeadlineExceeded) {
+		return ClassNotDone, false
+	}
 	c.harmless("Classify", func() { class, stop = classOf(err, p.Classify) })
 	return class, stop
 }

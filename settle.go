@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/ledger-once/ledger/internal/failpoint"
 )
 
 // A Resolution settles a call in doubt.
@@ -155,6 +157,9 @@ func (g *Guard) resolve(ctx context.Context, id ID, res Resolution) (Record, err
 		x := &exec{c: g.core}
 		claimed = x.sealed(claimed, &e)
 		res.Result = e.result
+		if failpoint.On {
+			failpoint.Hit(failpoint.GuardResolving)
+		}
 		done, _ := settle(claimed, res, clock())
 		if err := g.finishToSettle(ctx, done); err != nil {
 			return done, err

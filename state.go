@@ -88,7 +88,7 @@ func decide(r *Record, q ask, now time.Time) decision {
 		}
 		return decision{action: actBlock, reason: ErrFailed}
 	case StateInDoubt:
-		switch doubt := max(r.InDoubt, p.InDoubt); {
+		switch doubt := stricter(r.InDoubt, p.InDoubt); {
 		case doubt == DoubtRetry:
 			return decision{action: actRun, lineage: sameRun}
 		case doubt == DoubtReconcile && p.Reconcile != nil:
@@ -156,7 +156,7 @@ func begin(seen *Record, s start, d decision, now time.Time) Record {
 	}
 	next.State, next.Version, next.Fence, next.Alive = StateRunning, 0, 0, false
 	next.Nonce, next.Owner = s.nonce, Owner{Caller: s.caller}
-	next.InDoubt = max(next.InDoubt, s.inDoubt) // never loosened
+	next.InDoubt = stricter(next.InDoubt, s.inDoubt)
 	next.Started, next.Finished = now, time.Time{}
 	if d.action == actReconcile {
 		return next // it asks about the attempts so far, and starts none

@@ -12,6 +12,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/ledger-once/ledger"
+	"github.com/ledger-once/ledger/internal/failpoint"
 )
 
 // An op is one conditional write, or one lookup, that can share a request with others.
@@ -297,8 +298,14 @@ func (b *batcher) send(members []*op) {
 func (b *batcher) txn(cmps []clientv3.Cmp, then, els []clientv3.Op) (*clientv3.TxnResponse, error) {
 	ctx, cancel := context.WithTimeout(clientv3.WithRequireLeader(b.life), b.timeout)
 	defer cancel()
+	if failpoint.On && isWrite(cmps, then) {
+		failpoint.Hit(failpoint.EtcdWriting)
+	}
 	start := time.Now()
 	r, err := b.client().Txn(ctx).If(cmps...).Then(then...).Else(els...).Commit()
+	if failpoint.On && isWrite(cmps, then) {
+		failpoint.Hit(failpoint.EtcdWritten)
+	}
 	if err == nil {
 		b.mu.Lock()
 		b.pace.took(time.Since(start))

@@ -12,6 +12,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/ledger-once/ledger"
+	"github.com/ledger-once/ledger/internal/failpoint"
 	"github.com/ledger-once/ledger/internal/recordjson"
 )
 
@@ -52,6 +53,11 @@ func (s *Store) claim(ctx context.Context, c *ledger.Claim) (ledger.Record, bool
 	id := c.Next.ID
 	settled := true // no copy of it can have been written
 	retry := newRetry()
+	if failpoint.On && c.Seen != 0 {
+		if err := s.takingOver(ctx, c); err != nil {
+			return ledger.Record{}, false, err
+		}
+	}
 	for {
 		sess, err := s.sessions.acquire(ctx, c.Next.Nonce)
 		if err != nil {
@@ -63,6 +69,9 @@ func (s *Store) claim(ctx context.Context, c *ledger.Claim) (ledger.Record, bool
 			return ledger.Record{}, false, s.failure(err, settled)
 		}
 		o.unsure = o.unsure || !settled
+		if failpoint.On {
+			failpoint.Hit(failpoint.EtcdClaimSending)
+		}
 		ans, err := s.writes.do(ctx, o)
 		if err == nil && ans.ok {
 			s.hot.forget(id)
@@ -103,6 +112,9 @@ func (s *Store) claim(ctx context.Context, c *ledger.Claim) (ledger.Record, bool
 			case errors.Is(err, errNotSent):
 				return ledger.Record{}, false, s.failure(err, settled)
 			case v == ambiguous: // a caller who walked away is one of these
+				if failpoint.On {
+					failpoint.Hit(failpoint.EtcdClaimUnsure)
+				}
 				sess.suspect(c.Next.Nonce, o.fence.mark)
 				settled = false
 			case v == noLease:
@@ -172,6 +184,9 @@ func (s *Store) claimOp(ctx context.Context, c *ledger.Claim, sess *session) (*o
 		tallies := s.keys.tallies(id)
 		o.then = append(o.then, clientv3.OpDelete(tallies, clientv3.WithRange(after(tallies))))
 	}
+	if failpoint.On {
+		o.breakClaim(sess, string(value))
+	}
 	return o, &next, nil
 }
 
@@ -230,5 +245,8 @@ func (s *Store) decode(id ledger.ID, kv *mvccpb.KeyValue, running bool) (ledger.
 		return r, fmt.Errorf("%w: key %q: %w (another program writes below the prefix %q? give ledger one of its own)", ledger.ErrUnavailable, kv.Key, err, s.opts.Prefix)
 	}
 	r.Alive = r.State == ledger.StateRunning && running
+	if failpoint.On && failpoint.Mutant(failpoint.MutantWallClock) {
+		r.Alive = r.State == ledger.StateRunning && !failpoint.Stale(r.Started)
+	}
 	return r, nil
 }

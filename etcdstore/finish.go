@@ -11,6 +11,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/ledger-once/ledger"
+	"github.com/ledger-once/ledger/internal/failpoint"
 	"github.com/ledger-once/ledger/internal/recordjson"
 )
 
@@ -24,6 +25,10 @@ func (s *Store) Finish(ctx context.Context, done ledger.Record) error {
 	}
 	if err == nil {
 		err = s.begin(ctx)
+	}
+	if failpoint.On && err == nil && failpoint.Mutant(failpoint.MutantAckBeforeCommit) {
+		s.finishLater(done)
+		return nil
 	}
 	if err == nil {
 		err = s.finish(ctx, &done)
@@ -55,6 +60,9 @@ func (s *Store) finish(ctx context.Context, done *ledger.Record) error {
 		return ledger.ErrFenced
 	}
 	nonce, granted := s.held.nonce(done.ID, done.Fence)
+	if failpoint.On && failpoint.Mutant(failpoint.MutantFinishWithoutFence) {
+		nonce, granted = done.Nonce, true
+	}
 	if !granted { // of another store's claim: what the transaction can not compare is read
 		ans, err := s.look(ctx, done.ID, []clientv3.Op{clientv3.OpGet(s.keys.record(done.ID))})
 		if err != nil {
@@ -96,6 +104,9 @@ func (s *Store) logs(done *ledger.Record, kv *mvccpb.KeyValue) bool {
 }
 
 func (s *Store) finishOp(ctx context.Context, done *ledger.Record, value []byte, keep *retaining) *op {
+	if failpoint.On {
+		failpoint.Hit(failpoint.EtcdFinishSending)
+	}
 	record, running := s.keys.both(done.ID)
 	o := &op{
 		id:   done.ID,
@@ -108,12 +119,18 @@ func (s *Store) finishOp(ctx context.Context, done *ledger.Record, value []byte,
 			}
 		},
 	}
+	if failpoint.On && failpoint.Mutant(failpoint.MutantFinishWithoutFence) {
+		o.cmps = nil
+	}
 	if value == nil {
 		tallies := s.keys.tallies(done.ID)
 		o.then = []clientv3.Op{clientv3.OpDelete(record), clientv3.OpDelete(running), clientv3.OpDelete(tallies, clientv3.WithRange(after(tallies)))}
 		return o
 	}
 	o.then = []clientv3.Op{clientv3.OpPut(record, string(value), keep.lease(ctx)...), clientv3.OpDelete(running)}
+	if failpoint.On {
+		o.breakFinish(s, done.State, string(value))
+	}
 	return keep.send(o)
 }
 
@@ -143,6 +160,9 @@ func (s *Store) remove(ctx context.Context, id ledger.ID, seen ledger.Version) e
 	tallies := s.keys.tallies(id)
 	sent := false
 	return s.settle(ctx, func(error) *op {
+		if failpoint.On {
+			failpoint.Hit(failpoint.EtcdDeleteSending)
+		}
 		return &op{ // deletions alone: a cluster without space takes nothing else, and needs them
 			id:   id,
 			cmps: []clientv3.Cmp{versionIs(record, seen), clientv3.Compare(clientv3.CreateRevision(record), ">", 0), clientv3.Compare(clientv3.CreateRevision(running), "=", 0)},

@@ -8,6 +8,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/ledger-once/ledger"
+	"github.com/ledger-once/ledger/internal/failpoint"
 )
 
 // A flight fences sessions and opens a new one, for all that wait for it.
@@ -67,6 +68,9 @@ func (m *sessions) request(ctx context.Context) (context.Context, context.Cancel
 // open opens one more session. A lease that could not be used is kept for the
 // next try, so that tries in vain do not pile leases up.
 func (m *sessions) open(ctx context.Context) error {
+	if failpoint.On {
+		failpoint.Hit(failpoint.EtcdSessionOpening)
+	}
 	g := m.spare
 	if g == nil || g.left(m.now()) < g.ttl/2 {
 		var err error
@@ -120,6 +124,9 @@ func (m *sessions) grant(ctx context.Context) (*grant, error) {
 
 // clean makes sure that no copy of a claim under x that was sent before can land any more.
 func (m *sessions) clean(ctx context.Context, x *session) error {
+	if failpoint.On {
+		failpoint.Hit(failpoint.EtcdSessionCleaning)
+	}
 	ctx, cancel := m.request(ctx)
 	defer cancel()
 	if x.isLost() {

@@ -7,6 +7,8 @@ import (
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/ledger-once/ledger/internal/failpoint"
 )
 
 const (
@@ -79,7 +81,13 @@ func (x *session) nextRenewal() time.Time {
 func (x *session) renew(line renewer, sent moment, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(x.ctx, timeout)
 	defer cancel()
+	if failpoint.On {
+		failpoint.Hit(failpoint.EtcdRenewing)
+	}
 	ttl, err := line.renew(ctx)
+	if failpoint.On {
+		failpoint.Hit(failpoint.EtcdRenewed)
+	}
 	if err == nil && ttl <= 0 || err != nil && verdictOf(err) == noLease {
 		x.m.lose(x, "its lease is gone: revoked, or expired", true)
 		return err

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
+
+	"github.com/ledger-once/ledger/internal/failpoint"
 )
 
 // A session is one lease with its key. What a claim writes is bound to the
@@ -98,7 +100,7 @@ func (x *session) learned(kv *mvccpb.KeyValue) {
 func (x *session) suspect(nonce string, mark int64) {
 	x.m.mu.Lock()
 	defer x.m.mu.Unlock()
-	if x.gone || mark < x.mark {
+	if x.gone || mark < x.mark || failpoint.On && failpoint.Mutant(failpoint.MutantLateCopy) {
 		return // it has landed, or never will
 	}
 	if x.unanswered == nil {

@@ -10,6 +10,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/ledger-once/ledger"
+	"github.com/ledger-once/ledger/internal/failpoint"
 )
 
 // written is what a commit wrote, for those who wait in this process.
@@ -151,12 +152,18 @@ func (w *writer) version() int64 { return w.top + 1 }
 func (s *Store) commit(batch []*op) *written {
 	w := s.writer
 	done := &written{w.base, w.version(), w.recs, w.notices}
+	if failpoint.On {
+		w.committing(batch)
+	}
 	err := s.inject("commit")
 	if err == nil {
 		_, err = w.commit.exec()
 		if err == nil {
 			err = s.inject("committed")
 		}
+	}
+	if failpoint.On && err == nil {
+		committed(batch)
 	}
 	if err == nil {
 		w.base = done.version
@@ -187,7 +194,7 @@ func (w *writer) remember(batch []*op) {
 		clear(w.ours)
 	}
 	for _, o := range batch {
-		if o.kind == opClaim && o.wrote && o.seen == 0 {
+		if o.kind == opClaim && o.wrote && o.seen == 0 && !(failpoint.On && o.row.found) {
 			w.ours[o.version] = o.first()
 		}
 	}
@@ -286,8 +293,11 @@ func (w *writer) applyClaim(o *op, c *census) error {
 	case alive && o.row.nonce == o.nonce:
 		o.won = true // sent again
 		return nil
-	case o.row.version != o.seen || alive && !o.steal:
+	case (o.row.version != o.seen || alive && !o.steal) && !(failpoint.On && failpoint.Mutant(failpoint.MutantUnconditionalClaim)):
 		return nil
+	}
+	if failpoint.On && o.row.state == codeRunning && !alive {
+		failpoint.Hit(failpoint.SQLiteTakeover)
 	}
 	if _, err := w.claim.exec(w.version(), o.started, o.nonce, w.self, o.key, o.data, o.row.rec); err != nil {
 		return err
@@ -317,7 +327,7 @@ func (w *writer) applyFinish(o *op) error {
 		return err
 	}
 	switch {
-	case o.holds():
+	case o.holds() || failpoint.On && o.row.found && failpoint.Mutant(failpoint.MutantFinishWithoutFence):
 		if _, err := w.update.exec(w.version(), o.state, o.started, o.key, o.data, o.row.rec); err != nil {
 			return err
 		}
@@ -337,7 +347,7 @@ func (w *writer) applyRemove(o *op) error {
 	switch {
 	case !o.row.found: // what it asks for stands
 		return nil
-	case o.holds():
+	case o.holds() || failpoint.On && failpoint.Mutant(failpoint.MutantFinishWithoutFence):
 		return w.erase(o, noteRemove)
 	}
 	o.err = ledger.ErrFenced
@@ -354,6 +364,8 @@ func (w *writer) applyDelete(o *op, c *census) error {
 		return err
 	case !o.row.found:
 		o.err = ledger.ErrNotFound
+	case failpoint.On && o.steal: // for MutantGetDeleteClaim
+		return w.erase(o, noteDelete)
 	case alive:
 		o.err = ledger.ErrRunning
 	case o.row.version != o.seen:

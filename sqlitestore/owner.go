@@ -19,6 +19,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ledger-once/ledger"
+	"github.com/ledger-once/ledger/internal/failpoint"
 )
 
 // An owner is one open store, alive as long as the kernel keeps its lock on its
@@ -123,6 +124,9 @@ func (o *owner) make() (*os.File, error) {
 	if err == nil {
 		_, err = f.Write(o.info)
 	}
+	if failpoint.On {
+		failpoint.Hit(failpoint.SQLiteOwnerLocked)
+	}
 	if err == nil && temp != o.path() {
 		err = os.Rename(temp, o.path())
 	}
@@ -148,6 +152,9 @@ func (o *owner) keep() (lost bool, err error) {
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, err
+	}
+	if failpoint.On {
+		failpoint.Hit(failpoint.SQLiteOwnerHealing)
 	}
 	o.lost.Store(int64(time.Since(o.born)))
 	if err := os.Mkdir(o.dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {

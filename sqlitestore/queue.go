@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ledger-once/ledger"
+	"github.com/ledger-once/ledger/internal/failpoint"
 )
 
 // Group commit, by leader and follower: the first caller that waits leads. It
@@ -269,6 +270,9 @@ func (s *Store) lead(ctx context.Context, own *op) error {
 		return own.err
 	}
 	batch := s.queue.take(s.opts.MaxBatch)
+	if failpoint.On && failpoint.Mutant(failpoint.MutantAckBeforeCommit) {
+		return s.ackThenCommit(batch, own)
+	}
 	written := s.write(batch)
 	s.turn.give()
 	if written != nil {

@@ -5,6 +5,7 @@ import (
 	"unsafe"
 
 	"github.com/ledger-once/ledger"
+	"github.com/ledger-once/ledger/internal/failpoint"
 	"github.com/ledger-once/ledger/internal/recordjson"
 )
 
@@ -62,6 +63,9 @@ func (r *row) record(id ledger.ID) (ledger.Record, error) {
 func (c *census) aliveRow(r *row) (bool, error) {
 	if !r.found || r.state != codeRunning {
 		return false, nil
+	}
+	if failpoint.On && failpoint.Mutant(failpoint.MutantWallClock) {
+		return r.fresh()
 	}
 	return c.alive(r.owner)
 }

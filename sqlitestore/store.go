@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/ledger-once/ledger"
+	"github.com/ledger-once/ledger/internal/failpoint"
 	"github.com/ledger-once/ledger/internal/recordjson"
 )
 
@@ -87,6 +88,11 @@ func (s *Store) claim(ctx context.Context, c *ledger.Claim) (ledger.Record, bool
 	next := c.Next
 	next.Owner.Session, next.Owner.Host, next.Owner.PID = s.owner.session, s.info.Host, s.info.PID
 	recordjson.Cut(&next)
+	if failpoint.On && c.Seen != 0 && failpoint.Mutant(failpoint.MutantGetDeleteClaim) {
+		if err := s.getDelete(ctx, c); err != nil {
+			return ledger.Record{}, false, err
+		}
+	}
 	o := s.newOp(opClaim, next.ID)
 	defer s.done(o)
 	if err := o.encode(&next); err != nil {

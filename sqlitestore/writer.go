@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ledger-once/ledger"
+	"github.com/ledger-once/ledger/internal/failpoint"
 )
 
 // A writer is the connection that writes. Only the leader uses it.
@@ -36,6 +37,8 @@ type writer struct {
 	notes   []byte
 	recs    []int64 // that the batch wrote or removed
 	notices bool    // the batch makes stale what others remember
+
+	ack func() // for MutantAckBeforeCommit: answers the batch, before it is committed
 }
 
 // A first is a first claim that this store committed. No other record ever has its rec, and while the version is the rec nobody
@@ -78,6 +81,9 @@ func (w *writer) open(s *Store) error {
 		"temp_store = MEMORY",
 		"trusted_schema = OFF",
 		fmt.Sprintf("wal_autocheckpoint = %d", s.opts.CheckpointPages),
+	}
+	if failpoint.On && failpoint.Mutant(failpoint.MutantSQLiteNormal) {
+		pragmas = append(pragmas, "synchronous = NORMAL")
 	}
 	if runtime.GOOS == "darwin" { // where fsync alone does not reach the disk
 		pragmas = append(pragmas, "fullfsync = ON", "checkpoint_fullfsync = ON")
