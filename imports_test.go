@@ -38,6 +38,7 @@ var arrows = map[string][]string{
 	"internal/demo":          {".", "connect", "etcdstore", "etcdstore/embedded", "internal/open"},
 	"chaos/internal/explore": {".", "internal/seam"},
 	"internal/killloop":      {".", "sqlitestore"},
+	"chaos/internal/report":  {"chaos/internal/trace"},
 	"chaos/internal/snap":    {".", "chaos/internal/trace"},
 	"chaos/internal/world":   {"chaos/internal/trace"},
 	"bench":                  {".", "sqlitestore", "fingerprint"},
