@@ -41,6 +41,7 @@ var arrows = map[string][]string{
 	"chaos/internal/report":  {"chaos/internal/trace"},
 	"chaos/internal/snap":    {".", "chaos/internal/trace"},
 	"chaos/internal/world":   {"chaos/internal/trace"},
+	"chaos/internal/proc":    {"chaos/internal/trace"},
 	"bench":                  {".", "sqlitestore", "fingerprint"},
 	// What judges the library shares no code with it.
 	"chaos/internal/trace": {},
