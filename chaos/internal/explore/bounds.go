@@ -56,16 +56,18 @@ func (c *config) cell(found *search) Cell {
 // searches are those of the table, then those in which a worker of another
 // deployment has a looser policy (I13).
 func searches(full bool) []config {
+	// Of each search. Persons are for DoubtBlock. Up to maxHeals more calls, and
+	// as many persons, come when all faults are over.
 	budgets := [...]budget{
 		noFault:     {calls: 4},
 		crashBefore: {calls: 3, crashes: 2, persons: 1},
 		crashAfter:  {calls: 3, crashes: 2, persons: 1},
 		pauseLate:   {calls: 3, crashes: 1, pauses: 1, persons: 1},
-		partition:   {calls: 3, crashes: 1, losses: 1, persons: 1},
+		partition:   {calls: 3, losses: 2, persons: 1},
 	}
 	if full {
 		budgets[crashBefore].calls, budgets[crashAfter].calls = 4, 4
-		budgets[pauseLate].pauses, budgets[partition].losses = 2, 2
+		budgets[pauseLate].pauses, budgets[partition].crashes = 2, 1
 	}
 	var all []config
 	for f, b := range budgets {

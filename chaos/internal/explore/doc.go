@@ -30,6 +30,13 @@
 // decision reads them. The guard's own sequence of steps (do.go, run.go, outbox.go) and the stores
 // are modelled here, not run: the other layers run them.
 //
+// # How much
+//
+// The short run has three workers and three calls (four without faults), and
+// in each search two crashes, or a pause and a crash, or two losses: of an answer, a message or
+// a lease. The full run (go test -run TestRun -full) has a call more with the crashes, two pauses and a
+// crash, or two losses and a crash: 15 times as many states, minutes instead of seconds.
+//
 // # What is assumed
 //
 // NotDone is a word about the call, not about one attempt. A tool that returns it

@@ -16,12 +16,13 @@ type Options struct {
 
 // A Result is what Run found.
 type Result struct {
-	States      int           `json:"states"`
-	Transitions int           `json:"transitions"`
-	Depth       int           `json:"depth"` // steps of the longest shortest path to a state
-	Elapsed     time.Duration `json:"elapsed_ns"`
-	Cells       []Cell        `json:"cells"`
-	Violations  []Violation   `json:"violations"`
+	States      int            `json:"states"`
+	Transitions int            `json:"transitions"`
+	Depth       int            `json:"depth"` // steps of the longest shortest path to a state
+	Elapsed     time.Duration  `json:"elapsed_ns"`
+	Steps       map[string]int `json:"steps"` // transitions, by the words that a trace has for them
+	Cells       []Cell         `json:"cells"`
+	Violations  []Violation    `json:"violations"`
 }
 
 // A Cell is one entry of the table of bounds: the number of effects that the
@@ -75,7 +76,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		o.MaxStates = 5_000_000
 	}
 	began := time.Now()
-	r := &Result{Cells: []Cell{}, Violations: []Violation{}}
+	r := &Result{Cells: []Cell{}, Violations: []Violation{}, Steps: map[string]int{}}
 	var mem memory
 	for _, c := range searches(o.Full) {
 		found, err := c.run(ctx, &mem, o.MaxStates)
@@ -85,6 +86,9 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		r.States += found.states
 		r.Transitions += found.transitions
 		r.Depth = max(r.Depth, found.depth)
+		for text, n := range found.steps {
+			r.Steps[text] += n
+		}
 		r.Violations = append(r.Violations, found.violations...)
 		if !c.looser {
 			r.Cells = append(r.Cells, c.cell(found))

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"slices"
 	"strings"
 	"testing"
 
@@ -27,6 +28,16 @@ func TestRun(t *testing.T) {
 	}
 	if len(r.Cells) != 35 || r.States < 100_000 {
 		t.Errorf("%d cells, %d states", len(r.Cells), r.States)
+	}
+	for _, step := range steps {
+		if r.Steps[step] == 0 {
+			t.Errorf("no search ever came to: %s", step)
+		}
+	}
+	for step := range r.Steps {
+		if !slices.Contains(steps, step) {
+			t.Errorf("a step that the test does not know: %q", step)
+		}
 	}
 	if table := r.Table(); strings.Count(table, "[") != 25 || strings.Contains(table, "BROKEN") {
 		t.Error("the table does not show 25 entries that hold")

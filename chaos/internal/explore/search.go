@@ -24,6 +24,7 @@ type search struct {
 	most                       [16]int // effects of a run, by its takeovers; -1: no such run
 	max, min                   int     // effects of a run in a state after the fault; min where all is over
 	takeovers                  int
+	steps                      map[string]int // transitions, by what they are
 	violations                 []Violation
 }
 
@@ -45,7 +46,7 @@ type memory struct {
 // run searches all states, breadth first, so that the first trace found is the shortest.
 func (c config) run(ctx context.Context, mem *memory, maxStates int) (*search, error) {
 	m := &model{machine: newMachine(&c), config: c, tokens: map[string]uint8{}}
-	found := &search{max: -1, min: -1}
+	found := &search{max: -1, min: -1, steps: map[string]int{}}
 	for i := range found.most {
 		found.most[i] = -1
 	}
@@ -69,6 +70,7 @@ func (c config) run(ctx context.Context, mem *memory, maxStates int) (*search, e
 			id = uint16(len(texts))
 			texts, textIDs[text] = append(texts, text), id
 		}
+		found.steps[text]++
 		if len(m.broken) > 0 {
 			found.violated(m, states, nodes, node{parent: at, who: uint8(who), text: id}, n, tell)
 			m.broken = m.broken[:0]
