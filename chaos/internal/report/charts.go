@@ -82,7 +82,7 @@ func histograms(all map[string]map[int]int) (charts []histogram) {
 				}
 				h.Over += calls
 			case allowed == 0 && n > 1:
-				b.Class, b.Text = "more", "only after takeovers"
+				b.Class, b.Text = "more", "after takeovers"
 			}
 			h.Rows = append(h.Rows, b)
 		}

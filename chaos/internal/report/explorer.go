@@ -120,11 +120,12 @@ func (e *explored) String() string {
 }
 
 // matrix arranges the cells as design.md has them: faults down, policies and worlds across.
-func (e *explored) matrix() (columns []string, rows []boundsRow) {
+func (e *explored) matrix() (columns []policyWorld, rows []boundsRow) {
 	at := map[string]int{}
+	var names []string
 	for _, c := range e.Cells {
-		if name := pair(c.Policy, c.World); !slices.Contains(columns, name) {
-			columns = append(columns, name)
+		if at := (policyWorld{c.Policy, c.World}); !slices.Contains(columns, at) {
+			columns, names = append(columns, at), append(names, pair(c.Policy, c.World))
 		}
 	}
 	for _, c := range e.Cells {
@@ -132,9 +133,9 @@ func (e *explored) matrix() (columns []string, rows []boundsRow) {
 		if !ok {
 			i = len(rows)
 			at[c.Fault] = i
-			rows = append(rows, boundsRow{c.Fault, make([]*boundsCell, len(columns))})
+			rows = append(rows, boundsRow{c.Fault, names, make([]*boundsCell, len(columns))})
 		}
-		rows[i].Cells[slices.Index(columns, pair(c.Policy, c.World))] = newBoundsCell(c)
+		rows[i].Cells[slices.Index(columns, policyWorld{c.Policy, c.World})] = newBoundsCell(c)
 	}
 	return columns, rows
 }
@@ -147,9 +148,13 @@ func pair(policy, world string) string {
 	return policy + "/" + world
 }
 
+// policyWorld is the head of a column.
+type policyWorld struct{ Policy, World string }
+
 // boundsRow is one fault's row; a cell that the explorer does not have is nil.
 type boundsRow struct {
 	Fault string
+	Names []string // of the columns
 	Cells []*boundsCell
 }
 

@@ -30,7 +30,7 @@ type page struct {
 	Histograms []histogram
 	Explorer   *explored
 	Explored   string
-	Columns    []string
+	Columns    []policyWorld
 	Bounds     []boundsRow
 	Coverage   []coverage
 	Failed     []failedCell

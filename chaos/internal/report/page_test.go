@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/net/html"
 
+	"github.com/ledger-once/ledger/chaos/internal/explore"
 	"github.com/ledger-once/ledger/chaos/internal/trace"
 )
 
@@ -193,7 +194,7 @@ func TestPageTellsWhatIsWrong(t *testing.T) {
 	for id, want := range map[string][]string{
 		"violations": {"two effects in one run under DoubtBlock", `<script>alert(1)</script>`, "Porcupine's picture"},
 		"invariants": {"✗ violated", "not checked", "✓ held where known"},
-		"effects":    {"beyond the bound", "✗ 1 beyond", "only after takeovers"},
+		"effects":    {"beyond the bound", "✗ 1 beyond", "after takeovers"},
 		"lanes":      {"the surroundings of the first violation", "the call of the first violation"},
 		"coverage":   {"∅ 1 at zero", "0/16 ∅", "sqlite/claim-sent/pause/retry/plain", "the fault never landed at its point", "1: 3, 2: 1"},
 		"mutants":    {"✗ 1 survived", "nothing"},
@@ -314,6 +315,24 @@ func TestExplorerIsReadWithPatience(t *testing.T) {
 			if !strings.Contains(got, w) {
 				t.Errorf("%s: %q lacks %q", name, got, w)
 			}
+		}
+	}
+}
+
+// The real result, of the real package, is understood.
+func TestExplorerAsItIs(t *testing.T) {
+	r := &explore.Result{
+		States: 7, Transitions: 9, Depth: 3, Elapsed: 2 * time.Millisecond,
+		Cells: []explore.Cell{
+			{Fault: "late message", Policy: "block", World: "plain", Bound: "1", Max: 1, Min: 0, Takeovers: 2, Tight: true, OK: true},
+			{Fault: "late message", Policy: "retry", World: "plain", Bound: "one per takeover", Max: 4, Min: 1, Takeovers: 2, Tight: true},
+		},
+		Violations: []explore.Violation{{Invariant: "I5", Text: "four effects", Search: "late message, retry", Trace: []string{"claim", "effect"}}},
+	}
+	got := words(all(parse(t, pageOf(t, &trace.Summary{Explorer: r}, "")), "section")[0])
+	for _, w := range []string{"7 states, 9 transitions, to a depth of 3, in 2 ms", "blockplain", "one per takeover", "seen 0 to 1, T ≤ 2", "✗ exceeded", "I5: four effects (late message, retry)", "claim\neffect"} {
+		if !strings.Contains(got, w) {
+			t.Errorf("%q lacks %q", got, w)
 		}
 	}
 }

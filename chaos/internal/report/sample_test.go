@@ -54,7 +54,7 @@ func writeSample(t *testing.T, dir string, o sampleRun) *sampler {
 	from := int64(5_000_000_000_000)
 	s := &sampler{t: t, dir: dir, r: rand.New(rand.NewPCG(1, 2)), lines: map[string][]trace.Line{}, n: map[string]uint64{}}
 	s.run = trace.Run{
-		Schema: trace.Schema, Layer: "soak", Seed: 1, Store: "etcd", Members: 3, Workers: o.workers, Duration: o.duration, TTL: time.Second, Tools: sampleTools,
+		Schema: trace.Schema, Layer: "soak", Seed: 1, Store: "etcd", Members: 3, Workers: o.workers, Duration: o.duration, TTL: time.Second, Tools: slices.Clone(sampleTools),
 		Started: time.Date(2026, 3, 14, 9, 26, 53, 0, time.UTC), From: from, To: from + int64(o.duration),
 		Versions: trace.Versions{Go: "go1.26.0", Ledger: "v0.5.0-dev", Etcd: "3.7.3", SQLite: "3.53.0", OS: "linux/amd64"},
 	}

@@ -152,13 +152,18 @@ func textExplorer(p *paper, s *trace.Summary) {
 		return
 	}
 	p.par("", "", e.String())
+	_, groups := e.matrix()
 	var rows []row
-	for _, c := range e.Cells {
-		b := newBoundsCell(c)
-		rows = append(rows, row{[]string{c.Fault, pair(c.Policy, c.World), b.Bound, b.Seen, b.Note}, tone(b.Class)})
+	for _, g := range groups { // a line for the fault, then one for each policy and world
+		rows = append(rows, row{cells: []string{g.Fault + ":", "", "", ""}})
+		for i, b := range g.Cells {
+			if b != nil {
+				rows = append(rows, row{[]string{g.Names[i], b.Bound, b.Seen, b.Note}, tone(b.Class)})
+			}
+		}
 	}
 	if len(rows) > 0 {
-		p.table([]column{{head: "fault", wide: true}, {head: "policy/world"}, {head: "bound"}, {head: "seen"}, {head: ""}}, rows)
+		p.table([]column{{head: "policy/world", wide: true}, {head: "bound"}, {head: "seen"}, {head: ""}}, rows)
 	}
 	for _, v := range e.Violations[:min(len(e.Violations), textViolations)] {
 		p.par("  ✗ ", red, v.Text)
