@@ -45,9 +45,11 @@ func (c *checker) answers(k *call) {
 		}
 		if o.outcome == trace.Replayed {
 			c.looked("I8")
-			if at, ok := recorded[o.value]; !ok {
+			switch at, ok := recorded[o.value]; {
+			case k.kept(o):
+			case !ok:
 				c.violated("I8", k, o.end, "%s was answered with %q, which was never recorded", o.proc.name, o.value)
-			} else if at > o.end {
+			case at > o.end:
 				c.violated("I8", k, o.end, "%s was answered with %q before that was recorded", o.proc.name, o.value)
 			}
 		}
@@ -59,4 +61,14 @@ func (c *checker) answers(k *call) {
 			c.violated("I12", k, a.start, "a call of %s was answered with %s, and its tool ran with fence %d", o.proc.name, o.outcome, a.fence)
 		}
 	}
+}
+
+// kept reports whether the process of o had an outcome of its own in memory that
+// explains the answer, and that was never recorded: a guard answers duplicates from such an
+// outcome while it sends it again and again. The answer then dies with the process.
+func (k *call) kept(o *op) bool {
+	return slices.ContainsFunc(k.endings, func(e *ending) bool {
+		return e.fate == neverDid && e.succeeds() && e.ops[0].proc == o.proc && e.from <= o.end &&
+			(e.next.Result == o.value || o.outcome != trace.Replayed)
+	})
 }

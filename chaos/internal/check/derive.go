@@ -340,11 +340,11 @@ func (k *call) logged(e *ending) bool {
 func (k *call) removals() []removal {
 	var all []removal
 	for _, o := range k.deletes {
-		all = append(all, removal{o.seen, o.start, o.end, o.sure(), o})
+		all = append(all, removal{o.seen, o.start, o.landed(), o.sure()})
 	}
 	for _, e := range k.endings {
 		if e.removes() && e.fate != neverDid {
-			all = append(all, removal{e.fence, e.from, e.by, e.fate == happened, e.ops[0]})
+			all = append(all, removal{e.fence, e.from, e.by, e.fate == happened})
 		}
 	}
 	slices.SortFunc(all, func(a, b removal) int { return cmp.Compare(a.from, b.from) })
@@ -356,5 +356,4 @@ type removal struct {
 	version  int64
 	from, by int64
 	sure     bool
-	o        *op
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/maphash"
+	"slices"
 
 	"github.com/anishathalye/porcupine"
 
@@ -127,7 +128,12 @@ func (k *call) sayings() []porcupine.Operation {
 		n uint64
 	}
 	// What an operation has written, or may have: its outcome may be recorded after it has returned.
-	wrote, queried := map[part][]*ending{}, map[part]bool{}
+	wrote, queried, claimed := map[part][]*ending{}, map[part]bool{}, map[part]bool{}
+	for _, g := range k.byNonce {
+		if g.fate != neverDid && g.in != nil {
+			claimed[part{g.proc, g.in.n}] = true
+		}
+	}
 	for _, e := range k.endings {
 		if !e.succeeds() || e.fate == neverDid {
 			continue
@@ -195,15 +201,17 @@ func (k *call) sayings() []porcupine.Operation {
 			add(o.end, saying{does: overrides, value: number(k.valueOf(o, wrote[id]))})
 		case o.outcome == trace.OK:
 			add(o.end, saying{does: succeeds, value: number(k.valueOf(o, wrote[id]))})
-		case o.kind == trace.Force && (o.outcome != trace.NotStarted && o.outcome != trace.Invalid):
+		case o.kind == trace.Force && (o.outcome != trace.NotStarted && o.outcome != trace.Invalid || claimed[id]):
 			until := o.end
-			if o.outcome == trace.Unknown {
+			if o.outcome == trace.Unknown || o.outcome == trace.NotStarted {
+				// Its claim may have landed late, and its worker died before it gave that back: then the next call runs.
 				until = never
 			}
 			add(until, saying{does: upsets})
 			recorded()
 		case queried[id] && len(wrote[id]) > 0: // the world said that it had happened
 			recorded()
+		case slices.Contains([]string{trace.Replayed, trace.Duplicate, trace.Omitted}, o.outcome) && k.kept(o):
 		case o.outcome == trace.Replayed:
 			add(o.end, saying{does: repeats, value: number(o.value)})
 		case o.outcome == trace.Duplicate, o.outcome == trace.Omitted:

@@ -99,7 +99,7 @@ func (k *call) steps() []porcupine.Operation {
 		case o.kind == trace.Delete && o.refused() && slices.Contains([]string{trace.NotFound, trace.Running, trace.Fenced}, o.outcome):
 			add(o.proc, o.start, o.end, &step{kind: o.kind, seen: o.seen, says: o.outcome, text: fmt.Sprintf("delete of version %d: %s", o.seen, o.outcome)})
 		case o.kind == trace.Delete && !o.refused():
-			add(o.proc, o.start, o.end, &step{kind: o.kind, seen: o.seen, maybe: !o.sure(), text: fmt.Sprintf("delete of version %d", o.seen)})
+			add(o.proc, o.start, o.landed(), &step{kind: o.kind, seen: o.seen, maybe: !o.sure(), text: fmt.Sprintf("delete of version %d", o.seen)})
 		}
 	}
 	grant := func(g *grant) {

@@ -46,6 +46,14 @@ func (o *op) sure() bool {
 // refused reports whether the answer says that nothing was written, and nothing will be.
 func (o *op) refused() bool { return o.ended() && !o.sure() && o.definite }
 
+// landed returns by when a call of the store has been carried out, if it ever is.
+func (o *op) landed() int64 {
+	if o.sure() {
+		return o.end
+	}
+	return never
+}
+
 func (o *op) isGuards() bool {
 	return o.kind == trace.Do || o.kind == trace.Force || o.kind == trace.Forget || o.kind == trace.Resolve
 }

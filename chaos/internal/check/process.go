@@ -70,7 +70,10 @@ func (h *history) mayEnd(p *process, granted int64) int64 {
 	ttl := int64(h.run.TTL)
 	for _, f := range p.faults {
 		until := f.Until
-		if until == 0 {
+		switch {
+		case until == 0 && f.Kind == trace.FaultRevoke:
+			until = f.At
+		case until == 0:
 			until = never - 4*ttl
 		}
 		// A lease is renewed several times within its TTL: much of it may be gone when the fault begins.

@@ -115,6 +115,21 @@ var sparedRuns = []struct {
 		f.end(trace.Line{})
 		b.do("w01.0", "retry").answered(trace.Replayed, `1`)
 	}},
+	{"an outcome that was answered from dies with its worker", false, 0, func(b *tale) {
+		d := b.do("w00.0", "retry")
+		r := d.claim("new")
+		d.attempt(r, trace.Done, trace.OK, `1`)
+		done := over(r, "succeeded", `1`)
+		d.part(trace.Line{Kind: trace.Finish, Next: &done}).end(trace.Line{Outcome: trace.Unknown, Err: "unavailable"})
+		d.end(trace.Line{Outcome: trace.Unrecorded, Value: `1`})
+		b.do("w00.0", "retry").end(trace.Line{Outcome: trace.Replayed, Value: `1`}) // and its count too
+		b.kill("w00.0")
+		d = b.do("w01.0", "retry")
+		r = d.claim("same")
+		d.attempt(r, trace.Done, trace.OK, `2`)
+		d.finish(r, "succeeded", `2`)
+		d.end(trace.Line{Outcome: trace.OK, Value: `2`})
+	}},
 	{"an outcome after the lease is gone, and nobody has claimed", true, 0, func(b *tale) {
 		d := b.do("w00.0", "retry")
 		r := d.claim("new")
