@@ -9,8 +9,12 @@ import (
 )
 
 const (
-	pieceBytes = 16 << 10
-	maxPieces  = 64 // read and not yet delivered, in one direction: 1 MiB
+	pieceBytes = 8 << 10
+	maxPieces  = 512 // read and not yet delivered, in one direction: 4 MiB
+
+	// lateEnd is how long after the last bytes the end of a connection arrives that was held: a
+	// server that hears of it together with a request drops the request.
+	lateEnd = time.Second
 )
 
 // A pair is a client's connection and the one to the server that belongs to it.
@@ -113,12 +117,14 @@ func (c *pair) lost(d Direction) bool {
 type pipe struct {
 	p     *Proxy
 	queue chan piece
-	held  atomic.Int64 // pieces that were read and not yet delivered as a whole
+	held  atomic.Int64 // what was read and not yet delivered as a whole; see piece.size
 
 	writing sync.Mutex // while bytes may be on their way to the receiver
 	mu      sync.Mutex
 	to      *net.TCPConn  // nil until the pair is connected
 	opened  chan struct{} // nil: nothing blocks the pipe; else closed when it is open again
+	wasHeld bool          // it was blocked once
+	last    time.Time     // of the last delivery; of write alone
 }
 
 // A piece is some bytes, or, without any, the sender's end.
@@ -126,6 +132,9 @@ type piece struct {
 	data []byte
 	due  time.Time // when it may arrive; zero: now
 }
+
+// size is its bytes; the sender's end counts as one.
+func (x *piece) size() int64 { return int64(max(1, len(x.data))) }
 
 func newPipe(p *Proxy) *pipe { return &pipe{p: p, queue: make(chan piece, maxPieces)} }
 
@@ -151,6 +160,7 @@ func (q *pipe) open() {
 	}
 	close(q.opened)
 	q.opened = nil
+	q.wasHeld = true
 	if q.to != nil {
 		_ = q.to.SetWriteDeadline(time.Time{})
 	}
@@ -172,7 +182,7 @@ func (q *pipe) read(ctx context.Context, from *net.TCPConn) {
 }
 
 func (q *pipe) push(ctx context.Context, x piece) {
-	q.held.Add(1)
+	q.held.Add(x.size())
 	select {
 	case q.queue <- x:
 	case <-ctx.Done():
@@ -196,14 +206,8 @@ func (q *pipe) write(ctx context.Context, to *net.TCPConn) {
 		case <-ctx.Done():
 			return
 		}
-		if wait := time.Until(x.due); !x.due.IsZero() && wait > 0 {
-			timer := time.NewTimer(wait)
-			select {
-			case <-timer.C:
-			case <-ctx.Done():
-				timer.Stop()
-				return
-			}
+		if !x.due.IsZero() && !sleep(ctx, time.Until(x.due)) {
+			return
 		}
 		for rest := x.data; ; {
 			n, ok := q.deliver(ctx, to, rest, gone)
@@ -218,10 +222,25 @@ func (q *pipe) write(ctx context.Context, to *net.TCPConn) {
 				break
 			}
 		}
-		q.held.Add(-1)
+		q.held.Add(-x.size())
 		if x.data == nil {
 			return
 		}
+	}
+}
+
+// sleep reports whether it slept that long, and ctx did not end before.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 
@@ -231,12 +250,21 @@ func (q *pipe) deliver(ctx context.Context, to *net.TCPConn, data []byte, gone b
 	for {
 		q.writing.Lock()
 		q.mu.Lock()
-		opened := q.opened
+		opened, wait := q.opened, time.Duration(0)
+		if len(data) == 0 && q.wasHeld {
+			wait = time.Until(q.last.Add(lateEnd))
+		}
 		q.mu.Unlock()
-		if opened == nil {
+		if opened == nil && wait <= 0 {
 			break
 		}
 		q.writing.Unlock()
+		if opened == nil {
+			if !sleep(ctx, wait) {
+				return 0, false
+			}
+			continue
+		}
 		select {
 		case <-opened:
 		case <-ctx.Done():
@@ -252,6 +280,7 @@ func (q *pipe) deliver(ctx context.Context, to *net.TCPConn, data []byte, gone b
 		return 0, true
 	}
 	n, err := to.Write(data)
+	q.last = time.Now()
 	if err == nil {
 		return n, true
 	}

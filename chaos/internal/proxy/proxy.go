@@ -68,13 +68,13 @@ func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 
 // Cut loses what is said in that direction, in addition to what is cut already: once it returns,
 // nothing of it arrives any more. No connection is closed, and none that is made meanwhile gets an answer. A
-// sender may go on for about 1 MiB; then it is not read any more.
+// sender may go on for at most 4 MiB; then it is not read any more.
 //
 // Heal breaks each connection of which anything was lost, and those made meanwhile.
 func (p *Proxy) Cut(d Direction) { p.block(d, false) }
 
 // Hold is Cut, but for its end: Heal then delivers what was held, late. That includes what a
-// process said that is dead by then. Where there was a Cut before, nothing is lost any more.
+// process said that is dead by then; that it is dead arrives a second later. Where there was a Cut before, nothing is lost any more.
 func (p *Proxy) Hold(d Direction) { p.block(d, true) }
 
 func (p *Proxy) block(d Direction, late bool) {
@@ -110,6 +110,7 @@ func (p *Proxy) Heal() {
 			c.reset()
 		}
 		c.open()
+		c.untimely = false
 	}
 	p.cut, p.late = 0, false
 	close(p.healed)
