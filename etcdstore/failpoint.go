@@ -14,7 +14,9 @@ import (
 // their build tag nothing here is called, and none of it is in a program.
 
 // isWrite reports whether a transaction writes: lookups compare nothing, and nest none.
-func isWrite(cmps []clientv3.Cmp, then []clientv3.Op) bool { return len(cmps) > 0 || len(then) > 0 && !then[0].IsGet() }
+func isWrite(cmps []clientv3.Cmp, then []clientv3.Op) bool {
+	return len(cmps) > 0 || len(then) > 0 && !then[0].IsGet()
+}
 
 // takingOver is told of the claim of a record that stands. Under MutantGetDeleteClaim it deletes
 // what stands by now, and makes c a claim of nothing.
