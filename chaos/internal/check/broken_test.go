@@ -56,7 +56,6 @@ var brokenRuns = []struct {
 	}},
 	{"a running key goes away and its session does not", true, []string{"I1"}, func(b *tale) {
 		b.success("w00.0", "token", `0`)
-		b.kill("w05.0") // so that sessions are told of
 		d := b.do("w00.0", "retry")
 		r := d.claim("new")
 		b.version++

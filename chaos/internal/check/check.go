@@ -27,6 +27,7 @@ const (
 	maxViolations = 100 // that Findings keeps
 	maxOfOne      = 20  // of one invariant, as long as there are others
 	maxEvidence   = 40
+	maxTimeouts   = 3 // that may last their whole time
 )
 
 // Run checks the run in dir. It returns an error if the directory can not be
@@ -46,6 +47,7 @@ func Run(ctx context.Context, dir string, o *Options) (*trace.Findings, error) {
 	if err != nil {
 		return nil, fmt.Errorf("check: %w", err)
 	}
+	h.words = nil
 	c := newChecker(h, dir, opts)
 	c.out.IDs = len(h.calls)
 	for _, id := range slices.Sorted(maps.Keys(h.calls)) {
@@ -79,11 +81,17 @@ type checker struct {
 	opts   Options
 	checks map[string]*trace.Check
 	out    *trace.Findings
+
+	timedOut int
 }
 
 // check checks all that is known of one call.
 func (c *checker) check(ctx context.Context, k *call) {
 	k.derive(c.history)
+	if c.watched && !k.watched {
+		c.looked("I1")
+		c.undecided("I1", "store.jsonl lacks writes that were read")
+	}
 	c.grants(k)       // I1, I9, I11
 	c.writes(k)       // I2, I3, I4
 	c.effects(k)      // I5, I10

@@ -24,6 +24,7 @@ type tale struct {
 	faults  []trace.Fault
 	writes  []trace.Write
 	watched bool
+	opened  map[string]bool            // sessions
 	records map[string]*trace.Snapshot // as the store has them
 	blocked map[string]int64
 	unsaved bool // final.jsonl is left out
@@ -49,8 +50,8 @@ var taleTools = []trace.Tool{
 func newTale(t testing.TB, store string) *tale {
 	return &tale{
 		t: t, at: sec, lines: map[string][]trace.Line{}, records: map[string]*trace.Snapshot{}, blocked: map[string]int64{},
-		watched: store == "etcd",
-		run:     trace.Run{Schema: trace.Schema, Layer: "soak", Store: store, TTL: time.Second, Tools: taleTools, CallTimeout: time.Minute},
+		watched: store == "etcd", opened: map[string]bool{},
+		run: trace.Run{Schema: trace.Schema, Layer: "soak", Store: store, TTL: time.Second, Tools: taleTools, CallTimeout: time.Minute},
 	}
 }
 
@@ -110,6 +111,11 @@ func (b *tale) write(key string, s *trace.Snapshot, id string, gone bool, sessio
 
 // put carries out a claim in the store.
 func (b *tale) put(p string, next trace.Snapshot) *trace.Snapshot {
+	if session := "s-" + p; b.watched && !b.opened[session] {
+		b.opened[session] = true
+		b.version++
+		b.write("session", nil, session, false, "")
+	}
 	b.version++
 	next.Version, next.Fence, next.Session, next.Alive = b.version, b.version, "s-"+p, true
 	b.records[next.ID] = &next

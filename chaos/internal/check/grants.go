@@ -15,7 +15,7 @@ func (c *checker) grants(k *call) {
 			c.out.Takeovers++
 		}
 	}
-	if c.watched {
+	if k.watched {
 		c.separatedInStore(k)
 	} else {
 		c.separated(k)
@@ -118,8 +118,8 @@ func (c *checker) separatedInStore(k *call) {
 	}
 	k.expiries(func(key, gone *trace.Write) {
 		switch {
-		case !c.sessions:
-			c.undecided("I1", "the store's writes do not tell of sessions")
+		case !c.sessions[key.Session]:
+			c.undecided("I1", "the store's writes do not tell of a session")
 		case !slices.Contains(c.gone[key.Session], gone.Rev):
 			c.violated("I1", k, gone.At, "the running key of fence %d went away at revision %d, and its session %s did not", key.Rev, gone.Rev, key.Session)
 		}

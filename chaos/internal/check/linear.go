@@ -6,6 +6,7 @@ import (
 	"math"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/anishathalye/porcupine"
 
@@ -33,24 +34,30 @@ func (c *checker) linearizable(ctx context.Context, name string, k *call, m porc
 	if ctx.Err() != nil {
 		return
 	}
-	switch porcupine.CheckOperationsTimeout(m, ops, c.opts.Timeout) {
+	timeout := c.opts.Timeout
+	if c.timedOut >= maxTimeouts { // the run is red already
+		timeout = min(timeout, time.Second)
+	}
+	switch porcupine.CheckOperationsTimeout(m, ops, timeout) {
 	case porcupine.Ok:
 		return
 	case porcupine.Unknown:
+		c.timedOut++
 		c.checks[name].Unknown += len(ops)
-		c.violated(name, k, 0, "timed out: %d operations were not checked within %v", len(ops), c.opts.Timeout)
+		c.violated(name, k, 0, "timed out: %d operations were not checked within %v", len(ops), timeout)
 		return
 	}
-	c.violated(name, k, c.stuck(name, k, m, ops), "the history of %d operations is not linearizable", len(ops))
+	at := int64(0)
+	if c.checks[name].Violations == 0 { // the search for it takes as long as the check
+		at = c.stuck(name, m, ops, timeout)
+	}
+	c.violated(name, k, at, "the history of %d operations is not linearizable", len(ops))
 }
 
-// stuck draws the first history that is not linearizable, and returns when the
-// operation ended that no order has room for.
-func (c *checker) stuck(name string, k *call, m porcupine.Model, ops []porcupine.Operation) int64 {
-	if c.out.Picture != "" && len(c.out.Violations) >= maxViolations {
-		return 0
-	}
-	result, info := porcupine.CheckOperationsVerbose(m, ops, c.opts.Timeout)
+// stuck draws the history, if it is the run's first that is not linearizable, and
+// returns when the operation ended that no order has room for; 0: that is not known.
+func (c *checker) stuck(name string, m porcupine.Model, ops []porcupine.Operation, timeout time.Duration) int64 {
+	result, info := porcupine.CheckOperationsVerbose(m, ops, timeout)
 	if result != porcupine.Illegal {
 		return 0
 	}

@@ -66,13 +66,11 @@ type history struct {
 	calls   map[string]*call
 	outages []trace.Fault      // of the store, not of one process
 	gone    map[string][]int64 // revisions at which a session's key went away
-	owners  map[string]*process
-	words   map[string]string // strings that come again and again are kept once
+	words   map[string]string  // strings that come again and again are kept once
 
-	watched  bool // store.jsonl tells of the store's own writes
-	sessions bool // and of those of sessions
-	healed   bool // final.jsonl tells how it ended
-	to       int64
+	watched  bool            // store.jsonl tells of the store's own writes
+	sessions map[string]bool // those that it tells of
+	healed   bool            // final.jsonl tells how it ended
 }
 
 // A call is all that is known of one ID.
@@ -94,7 +92,7 @@ func load(ctx context.Context, dir string) (*history, error) {
 	}
 	h := &history{
 		run: run, tools: map[string]*trace.Tool{}, procs: map[string]*process{}, calls: map[string]*call{},
-		gone: map[string][]int64{}, owners: map[string]*process{}, words: map[string]string{},
+		gone: map[string][]int64{}, sessions: map[string]bool{}, words: map[string]string{},
 	}
 	for i := range run.Tools {
 		h.tools[run.Tools[i].Name] = &run.Tools[i]
@@ -113,9 +111,6 @@ func load(ctx context.Context, dir string) (*history, error) {
 	for _, k := range h.calls {
 		slices.SortStableFunc(k.ops, func(a, b *op) int { return int(min(max(a.start-b.start, -1), 1)) })
 		slices.SortStableFunc(k.writes, func(a, b *trace.Write) int { return int(min(max(a.Rev-b.Rev, -1), 1)) })
-	}
-	for _, p := range h.procs {
-		h.to = max(h.to, p.last)
 	}
 	return h, nil
 }
@@ -147,7 +142,6 @@ func (h *history) loadHistories(ctx context.Context, dir string) error {
 			}
 			h.merge(o, &line)
 			if line.End {
-				h.own(o)
 				continue
 			}
 			if o.isGuards() {
@@ -180,13 +174,6 @@ func (h *history) merge(o *op, l *trace.Line) {
 	}
 	if l.Stands != nil && l.Stands.State != "" {
 		o.stands = h.snapshot(l.Stands)
-	}
-}
-
-// own learns whose session it is that a claim was made under.
-func (h *history) own(o *op) {
-	if o.kind == trace.Claim && o.won && o.stands != nil && o.stands.Session != "" {
-		h.owners[o.stands.Session] = o.proc
 	}
 }
 
@@ -266,7 +253,7 @@ func (h *history) loadWrites(dir string) error {
 			return err
 		}
 		if w.Key == "session" {
-			h.sessions = true
+			h.sessions[w.Name] = true
 			if w.Gone {
 				h.gone[w.Name] = append(h.gone[w.Name], w.Rev)
 			}

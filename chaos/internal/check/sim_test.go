@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"path/filepath"
 	"sync"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	"github.com/ledger-once/ledger"
-	"github.com/ledger-once/ledger/chaos/internal/snap"
 	"github.com/ledger-once/ledger/chaos/internal/trace"
 )
 
@@ -25,11 +23,12 @@ type sim struct {
 	world  *simWorld
 	faults *trace.Writer
 
-	mu   sync.Mutex
-	last int64
-	rnd  *rand.Rand
-	calm bool // no faults any more
-	uses map[string]bool
+	mu     sync.Mutex
+	last   int64
+	rnd    *rand.Rand
+	calm   bool   // no faults any more
+	mutant string // what is broken
+	uses   map[string]bool
 }
 
 // now is the virtual time, made unique.
@@ -45,6 +44,9 @@ func (s *sim) roll(n int) int {
 	defer s.mu.Unlock()
 	return s.rnd.IntN(n)
 }
+
+// broken is true now and then, in a run with that mutant.
+func (s *sim) broken(mutant string) bool { return s.mutant == mutant && s.disturbed(10) }
 
 // disturbed is true once in so many times, as long as there are faults.
 func (s *sim) disturbed(oneIn int) bool {
@@ -72,72 +74,6 @@ var simTools = []trace.Tool{
 	{Name: "twice", InDoubt: "retry", World: trace.WorldPlain, Replay: true, Max: 2},
 	{Name: "quiet", InDoubt: "retry", World: trace.WorldToken},
 	{Name: "tries", InDoubt: "retry", World: trace.WorldPlain, Replay: true},
-}
-
-// simWorld is the downstream.
-type simWorld struct {
-	s       *sim
-	mu      sync.Mutex
-	journal *trace.Writer
-	seq     uint64
-	calls   map[string]*simAccount
-}
-
-type simAccount struct {
-	effects int
-	fence   int64
-	results map[string]string // by token
-}
-
-var (
-	errDenied  = errors.New("denied")
-	errForGood = errors.New("denied for good")
-	errFailed  = errors.New("failed after its effect")
-	errOld     = errors.New("the fence is too old")
-)
-
-// request carries out a request, and returns the result, and whether a query found one.
-func (w *simWorld) request(tool *trace.Tool, c ledger.ClaimInfo, worker string, query, deny bool) (string, bool, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	a := w.calls[c.ID.String()]
-	if a == nil {
-		a = &simAccount{results: map[string]string{}}
-		w.calls[c.ID.String()] = a
-	}
-	w.seq++
-	e := trace.Effect{Seq: w.seq, At: w.s.now(), ID: c.ID.String(), Tool: tool.Name, Token: c.Token, Fence: int64(c.Fence), Attempt: c.Attempt, Worker: worker}
-	result, known := a.results[c.Token]
-	fenced := tool.World == trace.WorldFence
-	var err error
-	switch {
-	case fenced && e.Fence < a.fence:
-		e.Did, err = trace.Refused, errOld
-	case query:
-		e.Did, e.Happened = trace.Asked, known
-	case tool.World == trace.WorldToken && known:
-		e.Did = trace.Known
-	case deny:
-		e.Did, err = trace.Denied, errDenied
-	default:
-		e.Did = trace.Done
-		a.effects++
-		result = fmt.Sprintf("%s#%d", e.ID, a.effects)
-		if !known {
-			a.results[c.Token] = result
-		}
-	}
-	if fenced && err == nil {
-		a.fence = max(a.fence, e.Fence)
-	}
-	if err == nil && result != "" {
-		text, _ := json.Marshal(result)
-		e.Result = string(text)
-	}
-	if err := w.journal.Write(e); err != nil {
-		w.s.t.Error(err)
-	}
-	return result, known, err
 }
 
 // A worker is one process, as far as the histories can tell.
@@ -302,9 +238,7 @@ func (w *worker) act(ctx context.Context, tool *trace.Tool, ran *error) (result 
 		}()
 		return "", errFailed
 	}
-	// A denial says nothing of what is still under way with an earlier attempt's token.
-	deny := w.s.disturbed(8) && (tool.World != trace.WorldToken || c.Attempt == 1)
-	result, _, err = w.s.world.request(tool, c, w.name, false, deny)
+	result, _, err = w.s.world.request(tool, c, w.name, false, w.s.disturbed(8))
 	switch {
 	case errors.Is(err, errOld):
 		return "", err
@@ -415,117 +349,4 @@ func outcomeOf(err error, replayed, started bool, ran error) string {
 		return trace.NotStarted
 	}
 	return trace.Unknown
-}
-
-// recorded writes down what the guard asks of the store, and loses some of the answers.
-type recorded struct {
-	*ledger.Memory
-	w      *worker
-	mu     sync.Mutex
-	flying map[string]chan struct{} // writes that have not landed, by what they write
-}
-
-var errLost = errors.New("the answer is lost")
-
-// carry carries out a write, whose answer may get lost, and which may land late; but no
-// copy of it lands after a definite answer to another.
-func (r *recorded) carry(ctx context.Context, what string, write func() error) error {
-	r.mu.Lock()
-	before := r.flying[what]
-	r.mu.Unlock()
-	if before != nil {
-		select {
-		case <-before:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	switch s := r.w.s; {
-	case r.w.gone():
-		return ledger.ErrClosed
-	case s.disturbed(25): // it lands, its answer does not
-		s.pause(ctx, time.Millisecond)
-		_ = write()
-		return errLost
-	case s.disturbed(25): // it lands late
-		landed := make(chan struct{})
-		r.mu.Lock()
-		r.flying[what] = landed
-		r.mu.Unlock()
-		go func() {
-			defer close(landed)
-			s.pause(context.Background(), 20*time.Millisecond)
-			_ = write()
-		}()
-		return errLost
-	case s.disturbed(40): // it does not land
-		return errLost
-	default:
-		s.pause(ctx, time.Millisecond)
-		return write()
-	}
-}
-
-func end(kind trace.Kind, err error) trace.Line {
-	l := trace.Line{Kind: kind}
-	if err != nil {
-		l.Err = err.Error()
-		for e, outcome := range map[error]string{
-			ledger.ErrFenced: trace.Fenced, ledger.ErrRunning: trace.Running, ledger.ErrNotFound: trace.NotFound,
-			ledger.ErrInvalid: trace.Invalid, ledger.ErrClosed: trace.NotStarted, ledger.ErrNotWritten: trace.NotStarted,
-		} {
-			if errors.Is(err, e) {
-				l.Outcome, l.Definite = outcome, true
-			}
-		}
-	}
-	return l
-}
-
-func (r *recorded) begin(ctx context.Context, l trace.Line) uint64 {
-	l.In, _ = ctx.Value(opKey{}).(uint64)
-	return r.w.line(0, l)
-}
-
-func (r *recorded) Claim(ctx context.Context, c ledger.Claim) (stands ledger.Record, won bool, err error) {
-	n := r.begin(ctx, trace.Line{Kind: trace.Claim, ID: c.Next.ID.String(), Seen: int64(c.Seen), Steal: c.Steal, Next: snap.Of(&c.Next)})
-	var answer ledger.Record
-	var ours bool
-	err = r.carry(ctx, "claim "+c.Next.Nonce, func() (err error) {
-		answer, ours, err = r.Memory.Claim(context.WithoutCancel(ctx), c)
-		return err
-	})
-	l := end(trace.Claim, err)
-	if err == nil {
-		stands, won = answer, ours
-		l.Won, l.Stands = won, snap.Of(&stands)
-	}
-	r.w.line(n, l)
-	return stands, won, err
-}
-
-func (r *recorded) Finish(ctx context.Context, done ledger.Record) error {
-	n := r.begin(ctx, trace.Line{Kind: trace.Finish, ID: done.ID.String(), Next: snap.Of(&done)})
-	err := r.carry(ctx, "finish "+done.Nonce, func() error { return r.Memory.Finish(context.WithoutCancel(ctx), done) })
-	r.w.line(n, end(trace.Finish, err))
-	return err
-}
-
-func (r *recorded) Delete(ctx context.Context, id ledger.ID, seen ledger.Version) error {
-	n := r.begin(ctx, trace.Line{Kind: trace.Delete, ID: id.String(), Seen: int64(seen)})
-	err := r.carry(ctx, fmt.Sprint("delete ", id, seen), func() error { return r.Memory.Delete(context.WithoutCancel(ctx), id, seen) })
-	r.w.line(n, end(trace.Delete, err))
-	return err
-}
-
-func (r *recorded) Get(ctx context.Context, id ledger.ID) (ledger.Record, error) {
-	n := r.begin(ctx, trace.Line{Kind: trace.Get, ID: id.String()})
-	r.w.s.pause(ctx, time.Millisecond/2)
-	stands, err := r.Memory.Get(ctx, id)
-	l := end(trace.Get, err)
-	if err == nil {
-		l.Stands = snap.Of(&stands)
-	}
-	r.w.line(n, l)
-	return stands, err
 }

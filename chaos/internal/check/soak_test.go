@@ -42,7 +42,7 @@ func TestSimulatedRun(t *testing.T) {
 	if *keep != "" {
 		dir = *keep
 	}
-	synctest.Test(t, func(t *testing.T) { simulate(t, dir, s, *calls, *keys) })
+	synctest.Test(t, func(t *testing.T) { simulate(t, dir, s, *calls, *keys, "") })
 	began := time.Now()
 	f, err := check.Run(t.Context(), dir, nil)
 	if err != nil {
@@ -69,9 +69,42 @@ func TestSimulatedRun(t *testing.T) {
 	}
 }
 
+// What is broken in a run of the real guard is found.
+func TestSimulatedMutants(t *testing.T) {
+	for mutant, want := range map[string]string{
+		"claims whatever stands":                   "I1",
+		"acknowledged and dropped":                 "I6",
+		"an unknown answer is taken for a refusal": "I5",
+		"another result is read":                   "I3",
+		"old fences are accepted":                  "I4",
+		"counts are dropped":                       "I14",
+	} {
+		t.Run(mutant, func(t *testing.T) {
+			found := map[string]int{}
+			for s := uint64(1); s <= 8 && found[want] == 0; s++ { // the scheduler has a say in each run
+				dir := t.TempDir()
+				synctest.Test(t, func(t *testing.T) { simulate(t, dir, s, 1200, 40, mutant) })
+				f, err := check.Run(t.Context(), dir, &check.Options{Timeout: 5 * time.Second})
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, c := range f.Checks {
+					if c.Violations > 0 {
+						found[c.Invariant] += c.Violations
+					}
+				}
+			}
+			t.Log(found)
+			if found[want] == 0 {
+				t.Errorf("violated: %v; want %s", found, want)
+			}
+		})
+	}
+}
+
 // simulate makes a run and writes it down in dir.
-func simulate(t testing.TB, dir string, seed uint64, calls, keys int) {
-	s := &sim{t: t, dir: dir, store: ledger.NewMemory(), rnd: rand.New(rand.NewPCG(seed, 4)), uses: map[string]bool{}}
+func simulate(t testing.TB, dir string, seed uint64, calls, keys int, mutant string) {
+	s := &sim{t: t, dir: dir, store: ledger.NewMemory(), rnd: rand.New(rand.NewPCG(seed, 4)), uses: map[string]bool{}, mutant: mutant}
 	create := func(name string) *trace.Writer {
 		w, err := trace.Create(filepath.Join(dir, name), false)
 		if err != nil {

@@ -3,6 +3,7 @@ package check
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/ledger-once/ledger/chaos/internal/trace"
@@ -169,6 +170,11 @@ var sparedRuns = []struct {
 		e.finish(r, "succeeded", `1`)
 		e.end(trace.Line{Outcome: trace.OK, Value: `1`})
 		d.end(trace.Line{Outcome: trace.NotStarted, Err: "lease lost"})
+	}},
+	{"the watch of the store has a gap", true, 1, func(b *tale) {
+		b.success("w00.0", "retry", `1`)
+		b.success("w00.0", "twice", `1`)
+		b.writes = slices.DeleteFunc(b.writes, func(w trace.Write) bool { return w.Name == id("retry") })
 	}},
 	{"the tool of a forced call acts all the same", false, 0, func(b *tale) {
 		d := b.do("w00.0", "block")
