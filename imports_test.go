@@ -42,6 +42,7 @@ var arrows = map[string][]string{
 	"chaos/internal/snap":    {".", "chaos/internal/trace"},
 	"chaos/internal/world":   {"chaos/internal/trace"},
 	"chaos/internal/proc":    {"chaos/internal/trace"},
+	"chaos/internal/cluster": {".", "chaos/internal/proc", "chaos/internal/snap", "chaos/internal/trace", "etcdstore/embedded", "internal/recordjson"},
 	"bench":                  {".", "sqlitestore", "fingerprint"},
 	// What judges the library shares no code with it.
 	"chaos/internal/trace": {},
