@@ -122,3 +122,19 @@ func want(t *testing.T, c *clientv3.Client, key, value string) {
 		return err
 	})
 }
+
+func within(t *testing.T, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func leader(t *testing.T, c *Cluster) int {
+	t.Helper()
+	l, err := c.Leader(within(t, 20*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}

@@ -10,22 +10,6 @@ import (
 	"github.com/ledger-once/ledger/chaos/internal/proc"
 )
 
-func within(t *testing.T, d time.Duration) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-func leader(t *testing.T, c *Cluster) int {
-	t.Helper()
-	l, err := c.Leader(within(t, 20*time.Second))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l
-}
-
 // What is done to a member for real: it is gone, the others elect, and it is back with all that was confirmed.
 func TestMembersAreKilledAndStopped(t *testing.T) {
 	c := startCluster(t, 3)
