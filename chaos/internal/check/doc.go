@@ -23,4 +23,14 @@
 //   - All calls are made by processes with a history, those after healing too.
 //   - What faults.jsonl does not tell did not happen, but for a lease that a starved process
 //     lost: the store's own writes show that, where they were recorded.
+//
+// # What it needs of a run
+//
+// The session of a running key and the name of a session's key are the same word in store.jsonl.
+// A watch of the store with a gap is noticed where somebody has read what it lacks. Without store.jsonl
+// three things may stay undecided: whether a deletion without an answer took away what is missing in the end,
+// whether an outcome that was sent by a killed worker, and that nobody has read since, was a run's second
+// success, and who held a version that was replaced and that nobody is known to have read.
+//
+// The run is held in memory while it is checked: about four bytes for each byte of its files.
 package check
