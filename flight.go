@@ -34,8 +34,9 @@ type flight struct {
 }
 
 type flights struct {
-	mu  sync.Mutex
-	all map[fingerprint.Sum]*flight
+	mu     sync.Mutex
+	all    map[fingerprint.Sum]*flight
+	leases leases
 }
 
 func (t *flights) init() { t.all = make(map[fingerprint.Sum]*flight) }

@@ -233,19 +233,7 @@ func (x *exec) attempt(ctx context.Context, claimed *Record, fn func(context.Con
 		defer late.Stop()
 	}
 	c.flights.stand(x.f, claimed, cancel)
-	if c.leaser != nil {
-		lease := c.leaser.LeaseLost(claimed.Owner.Session)
-		over, watched := make(chan struct{}), make(chan struct{})
-		go func() {
-			defer close(watched)
-			select {
-			case <-lease:
-				cancel(ErrLeaseLost)
-			case <-over:
-			}
-		}()
-		defer func() { close(over); <-watched }()
-	}
+	defer c.underLease(x.f, claimed.Owner.Session)()
 	x.stage = stageStarted
 	returned := false
 	defer func() {
