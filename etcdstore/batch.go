@@ -17,11 +17,11 @@ import (
 
 // An op is one conditional write, or one lookup, that can share a request with others.
 type op struct {
-	id    ledger.ID      // the members of one request have distinct ones
-	fence fence          // on the session's key: shared by the claims of one session
-	cmps  []clientv3.Cmp // all have to hold for then, or els is carried out
-	then  []clientv3.Op
-	els   func() []clientv3.Op // nil: nothing; made only where it is sent: a flat transaction has none
+	id    ledger.ID     // the members of one request have distinct ones
+	fence fence         // on the session's key: shared by the claims of one session
+	cmps  []*pb.Compare // all have to hold for then, or els is carried out
+	then  []*pb.RequestOp
+	els   func() []*pb.RequestOp // nil: nothing; made only where it is sent: a flat transaction has none
 	// unsure ops are likely to be refused, and are kept out of flat transactions, which they would fail.
 	unsure bool
 	// single ops share no request.
@@ -49,8 +49,8 @@ type fence struct {
 	mark int64
 }
 
-func (f fence) compare() clientv3.Cmp {
-	return clientv3.Compare(clientv3.ModRevision(f.key), "=", f.mark)
+func (f fence) compare() *pb.Compare {
+	return modified(f.key, equal, f.mark)
 }
 
 // An answer is what one transaction said.
@@ -69,27 +69,25 @@ var errNotSent = errors.New("the request was not sent")
 var errAbandoned = errors.New("the answer was not waited for")
 
 // A batcher sends ops that arrive while requests are in flight together in
-// the next one. Alone, an op waits for nobody.
+// the next one. Alone, an op waits for nobody, and is sent by its caller's own goroutine.
 type batcher struct {
-	client  func() kv
+	client  kv
 	life    context.Context // of the requests; ends after close
 	timeout time.Duration
 
-	mu       sync.Mutex
-	queue    []*op
-	inFlight int
-	slow     int // of those in flight: they no longer count against the window
-	closed   bool
-	idle     chan struct{} // closed when closed and nothing is queued or in flight
-	maxOps   int           // of one transaction: the server's limit, as far as it is known
-	limit    int           // at most maxOps; less after shared requests that got no answer in time
-	maxBytes int           // of a request that several share; likewise
-	pace     pace
-}
-
-// kv is what a batcher needs of clientv3.
-type kv interface {
-	Txn(ctx context.Context) clientv3.Txn
+	mu        sync.Mutex
+	queue     []*op
+	inFlight  int
+	slow      int // of those in flight: they no longer count against the window
+	closed    bool
+	idle      chan struct{}      // closed when closed and nothing is queued or in flight
+	shared    context.Context    // of requests that begin at about the same time; see lifetime
+	endShared context.CancelFunc // frees its timer, which frees itself at the deadline
+	until     time.Time          // when the next of these contexts begins
+	maxOps    int                // of one transaction: the server's limit, as far as it is known
+	limit     int                // at most maxOps; less after shared requests that got no answer in time
+	maxBytes  int                // of a request that several share; likewise
+	pace      pace
 }
 
 const (
@@ -113,7 +111,7 @@ const (
 	opOverheadBytes = 64
 )
 
-func newBatcher(life context.Context, client func() kv, timeout time.Duration) *batcher {
+func newBatcher(life context.Context, client kv, timeout time.Duration) *batcher {
 	return &batcher{client: client, life: life, timeout: timeout, maxOps: defaultMaxOps, limit: defaultMaxOps, maxBytes: maxBatchBytes, idle: make(chan struct{})}
 }
 
@@ -123,12 +121,17 @@ func (b *batcher) do(ctx context.Context, o *op) (answer, error) {
 	if ctx.Err() != nil {
 		return answer{}, fmt.Errorf("%w: %w", errNotSent, context.Cause(ctx))
 	}
-	o.done = make(chan struct{})
 	b.mu.Lock()
 	if b.closed {
 		b.mu.Unlock()
 		return answer{}, fmt.Errorf("%w: %w", errNotSent, ledger.ErrClosed)
 	}
+	if len(b.queue) == 0 && b.inFlight-b.slow < b.pace.window() {
+		b.inFlight++
+		b.mu.Unlock()
+		return b.direct(ctx, o)
+	}
+	o.done = make(chan struct{})
 	b.queue = append(b.queue, o)
 	b.dispatch()
 	b.mu.Unlock()
@@ -151,13 +154,29 @@ func (b *batcher) do(ctx context.Context, o *op) (answer, error) {
 	}
 }
 
+// direct sends o, which shares its request with nobody, on its caller's goroutine. If the
+// caller gives up the request is broken off: like one that is not waited for, it may be carried out all the same.
+func (b *batcher) direct(ctx context.Context, o *op) (answer, error) {
+	o.state = opSent
+	b.request(func() {
+		rctx, cancel := context.WithCancel(b.lifetime())
+		defer cancel()
+		defer context.AfterFunc(ctx, cancel)()
+		o.ans, o.err = b.alone(rctx, o)
+	})
+	if o.err != nil && ctx.Err() != nil && verdictOf(o.err) == ambiguous {
+		o.err = fmt.Errorf("%w: %w", errAbandoned, context.Cause(ctx))
+	}
+	return o.ans, o.err
+}
+
 // dispatch starts as many requests as may be in flight: those of the window, and
 // more where there is enough waiting for full ones. It is called with mu held.
 func (b *batcher) dispatch() {
 	for len(b.queue) > 0 && (b.inFlight-b.slow < b.pace.window() || b.inFlight-b.slow < maxInFlight && len(b.queue) >= b.limit/2) {
 		if members := b.take(); len(members) > 0 {
 			b.inFlight++
-			go b.send(members)
+			go b.request(func() { b.send(members) })
 		}
 	}
 	if b.closed && b.inFlight == 0 && len(b.queue) == 0 {
@@ -234,10 +253,10 @@ func (o *op) cost() int {
 func (o *op) size() int {
 	n := opOverheadBytes
 	for _, then := range o.then {
-		n += len(then.KeyBytes()) + len(then.ValueBytes()) + opOverheadBytes
+		n += sizeOf(then) + opOverheadBytes
 	}
 	for _, c := range o.cmps {
-		n += len(c.KeyBytes()) + opOverheadBytes
+		n += len(c.Key) + opOverheadBytes
 	}
 	return n
 }
@@ -248,23 +267,23 @@ func (o *op) answer(ans answer, err error) {
 }
 
 // compares are all of o's, the session's among them.
-func (o *op) compares() []clientv3.Cmp {
+func (o *op) compares() []*pb.Compare {
 	if o.fence.key == "" {
 		return o.cmps
 	}
-	return append(append(make([]clientv3.Cmp, 0, len(o.cmps)+1), o.cmps...), o.fence.compare())
+	return append(append(make([]*pb.Compare, 0, len(o.cmps)+1), o.cmps...), o.fence.compare())
 }
 
-func (o *op) otherwise() []clientv3.Op {
+func (o *op) otherwise() []*pb.RequestOp {
 	if o.els == nil {
 		return nil
 	}
 	return o.els()
 }
 
-// send carries out one request, or those that its failure makes necessary. The
+// request runs send, which carries out one request, or those that its failure makes necessary. The
 // next one starts when it is over, or takes long: one that hangs, on a member that is gone, say, must not hold up the others.
-func (b *batcher) send(members []*op) {
+func (b *batcher) request(send func()) {
 	wasSlow, over := false, false // with b.mu held
 	timer := time.AfterFunc(slowAfter, func() {
 		b.mu.Lock()
@@ -275,34 +294,54 @@ func (b *batcher) send(members []*op) {
 			b.dispatch()
 		}
 	})
+	defer func() { // even where an interceptor of the client's panics
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		timer.Stop()
+		b.inFlight--
+		if over = true; wasSlow {
+			b.slow--
+		}
+		b.dispatch()
+	}()
+	send()
+}
+
+func (b *batcher) send(members []*op) {
 	switch {
 	case len(members) == 1:
-		b.alone(members[0])
+		members[0].answer(b.alone(b.lifetime(), members[0]))
 	case members[0].unsure:
 		b.sendNested(members)
 	default:
 		b.sendFlat(members)
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	timer.Stop()
-	b.inFlight--
-	if over = true; wasSlow {
-		b.slow--
-	}
-	b.dispatch()
 }
 
-// txn carries out a transaction. It goes on when a caller walks away: others may
-// share it, and what a caller keeps in a context is none of the cluster's business.
-func (b *batcher) txn(cmps []clientv3.Cmp, then, els []clientv3.Op) (*clientv3.TxnResponse, error) {
-	ctx, cancel := context.WithTimeout(clientv3.WithRequireLeader(b.life), b.timeout)
-	defer cancel()
+// lifetimeParts is by what fraction of the timeout requests may end early.
+const lifetimeParts = 64
+
+// lifetime returns a context for one request. It does not end when a caller walks away: others may
+// share the request, and what a caller keeps in a context is none of the cluster's business. Requests that begin at
+// about the same time share it, with its timer.
+func (b *batcher) lifetime() context.Context {
+	now := time.Now()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !now.Before(b.until) {
+		b.until = now.Add(b.timeout / lifetimeParts)
+		b.shared, b.endShared = context.WithDeadline(clientv3.WithRequireLeader(b.life), now.Add(b.timeout))
+	}
+	return b.shared
+}
+
+// txn carries out a transaction.
+func (b *batcher) txn(ctx context.Context, cmps []*pb.Compare, then, els []*pb.RequestOp) (*pb.TxnResponse, error) {
 	if failpoint.On && isWrite(cmps, then) {
 		failpoint.Hit(failpoint.EtcdWriting)
 	}
 	start := time.Now()
-	r, err := b.client().Txn(ctx).If(cmps...).Then(then...).Else(els...).Commit()
+	r, err := b.client.Txn(ctx, &pb.TxnRequest{Compare: cmps, Success: then, Failure: els})
 	if failpoint.On && isWrite(cmps, then) {
 		failpoint.Hit(failpoint.EtcdWritten)
 	}
@@ -315,20 +354,19 @@ func (b *batcher) txn(cmps []clientv3.Cmp, then, els []clientv3.Op) (*clientv3.T
 	return r, err
 }
 
-func (b *batcher) alone(o *op) {
-	r, err := b.txn(o.compares(), o.then, o.otherwise())
+func (b *batcher) alone(ctx context.Context, o *op) (answer, error) {
+	r, err := b.txn(ctx, o.compares(), o.then, o.otherwise())
 	if err != nil {
-		o.answer(answer{}, err)
-		return
+		return answer{}, err
 	}
-	o.answer(answer{r.Succeeded, r.Header.Revision, r.Responses}, nil)
+	return answer{r.Succeeded, r.Header.Revision, r.Responses}, nil
 }
 
 // sendFlat tries everything in one transaction that holds all compares and all
 // writes: the cheapest, as long as nobody is refused.
 func (b *batcher) sendFlat(members []*op) {
-	cmps := make([]clientv3.Cmp, 0, 2*len(members)+1)
-	then := make([]clientv3.Op, 0, 2*len(members))
+	cmps := make([]*pb.Compare, 0, 2*len(members)+1)
+	then := make([]*pb.RequestOp, 0, 2*len(members))
 	fences := make(map[string]bool)
 	for _, o := range members {
 		cmps = append(cmps, o.cmps...)
@@ -338,7 +376,7 @@ func (b *batcher) sendFlat(members []*op) {
 		}
 		then = append(then, o.then...)
 	}
-	r, err := b.txn(cmps, then, nil)
+	r, err := b.txn(b.lifetime(), cmps, then, nil)
 	switch {
 	case err != nil:
 		b.failed(members, err)
@@ -356,11 +394,11 @@ func (b *batcher) sendFlat(members []*op) {
 // sendNested gives each member a transaction of its own inside of one request,
 // and so its own answer.
 func (b *batcher) sendNested(members []*op) {
-	then := make([]clientv3.Op, len(members))
+	then := make([]*pb.RequestOp, len(members))
 	for i, o := range members {
-		then[i] = clientv3.OpTxn(o.compares(), o.then, o.otherwise())
+		then[i] = nested(o.compares(), o.then, o.otherwise())
 	}
-	r, err := b.txn(nil, then, nil)
+	r, err := b.txn(b.lifetime(), nil, then, nil)
 	if err != nil {
 		b.failed(members, err)
 		return
@@ -398,7 +436,7 @@ func (b *batcher) failed(members []*op, err error) {
 		slots <- struct{}{}
 		group.Go(func() {
 			defer func() { <-slots }()
-			b.alone(o)
+			o.answer(b.alone(b.lifetime(), o))
 		})
 	}
 	group.Wait()

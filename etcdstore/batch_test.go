@@ -13,7 +13,7 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/ledger-once/ledger"
 )
@@ -27,37 +27,40 @@ type fakeKV struct {
 	member func(key string) bool // whether the nested transaction that puts key succeeds
 }
 
-type fakeTxn struct {
-	kv   *fakeKV
-	ctx  context.Context
-	cmps []clientv3.Cmp
-	then []clientv3.Op
-	els  []clientv3.Op
-}
+type fakeTxn struct{ *pb.TxnRequest }
 
-func (k *fakeKV) Txn(ctx context.Context) clientv3.Txn { return &fakeTxn{kv: k, ctx: ctx} }
-
-func (t *fakeTxn) If(cs ...clientv3.Cmp) clientv3.Txn  { t.cmps = cs; return t }
-func (t *fakeTxn) Then(os ...clientv3.Op) clientv3.Txn { t.then = os; return t }
-func (t *fakeTxn) Else(os ...clientv3.Op) clientv3.Txn { t.els = os; return t }
-
-func (t *fakeTxn) Commit() (*clientv3.TxnResponse, error) {
-	t.kv.mu.Lock()
-	t.kv.sent = append(t.kv.sent, t)
-	t.kv.mu.Unlock()
-	ok, err := t.kv.commit(t)
-	if err != nil {
-		return nil, err
+func (k *fakeKV) Txn(ctx context.Context, req *pb.TxnRequest) (*pb.TxnResponse, error) {
+	t := &fakeTxn{req}
+	k.mu.Lock()
+	k.sent = append(k.sent, t)
+	k.mu.Unlock()
+	type outcome struct {
+		ok  bool
+		err error
 	}
-	r := &clientv3.TxnResponse{Header: &pb.ResponseHeader{Revision: 7}, Succeeded: ok}
-	ops := t.then
+	done := make(chan outcome, 1)
+	go func() { // it goes on, whoever waits for it
+		ok, err := k.commit(t)
+		done <- outcome{ok, err}
+	}()
+	var ok bool
+	select {
+	case o := <-done:
+		if o.err != nil {
+			return nil, o.err
+		}
+		ok = o.ok
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	r := &pb.TxnResponse{Header: &pb.ResponseHeader{Revision: 7}, Succeeded: ok}
+	ops := t.Success
 	if !ok {
-		ops = t.els
+		ops = t.Failure
 	}
 	for _, o := range ops {
-		if o.IsTxn() {
-			_, then, _ := o.Txn()
-			nested := &pb.TxnResponse{Succeeded: t.kv.member(string(then[0].KeyBytes()))}
+		if n := o.GetRequestTxn(); n != nil {
+			nested := &pb.TxnResponse{Succeeded: k.member(string(n.Success[0].GetRequestPut().Key))}
 			r.Responses = append(r.Responses, &pb.ResponseOp{Response: &pb.ResponseOp_ResponseTxn{ResponseTxn: nested}})
 			continue
 		}
@@ -69,13 +72,12 @@ func (t *fakeTxn) Commit() (*clientv3.TxnResponse, error) {
 // keys are what the transaction would put, nested ones in brackets.
 func (t *fakeTxn) keys() string {
 	var keys []string
-	for _, o := range t.then {
-		if o.IsTxn() {
-			_, then, _ := o.Txn()
-			keys = append(keys, "["+string(then[0].KeyBytes())+"]")
+	for _, o := range t.Success {
+		if n := o.GetRequestTxn(); n != nil {
+			keys = append(keys, "["+string(n.Success[0].GetRequestPut().Key)+"]")
 			continue
 		}
-		keys = append(keys, string(o.KeyBytes()))
+		keys = append(keys, string(o.GetRequestPut().Key))
 	}
 	return strings.Join(keys, " ")
 }
@@ -93,8 +95,8 @@ func (k *fakeKV) log() []string {
 func putOp(name string) *op {
 	return &op{
 		id:   ledger.ID{Workflow: "w", Tool: "t", Fingerprint: name},
-		cmps: []clientv3.Cmp{versionIs(name, 0)},
-		then: []clientv3.Op{clientv3.OpPut(name, "v")},
+		cmps: []*pb.Compare{versionIs(name, 0)},
+		then: []*pb.RequestOp{put(name, "v", 0)},
 	}
 }
 
@@ -113,7 +115,7 @@ func waiting(ctx context.Context, b *batcher, ops ...*op) func() []string {
 }
 
 func testBatcher(k *fakeKV) *batcher {
-	return newBatcher(context.Background(), func() kv { return k }, 10*time.Second)
+	return newBatcher(context.Background(), k, 10*time.Second)
 }
 
 func TestOpsShareTheNextRequest(t *testing.T) {
@@ -237,6 +239,51 @@ func TestCallerWhoGivesUp(t *testing.T) {
 	})
 }
 
+// A request that a caller sends by itself ends with the caller's context, and in time; it tells the cluster
+// nothing else of that context. One that panics leaves nothing behind.
+func TestDirectRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		type private struct{}
+		b := newBatcher(context.Background(), sender(func(ctx context.Context) error {
+			if ctx.Value(private{}) != nil {
+				t.Error("what the caller keeps in its context is handed on")
+			}
+			if _, ok := metadata.FromOutgoingContext(ctx); !ok {
+				t.Error("the request does not ask for a leader")
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		}), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.WithValue(t.Context(), private{}, "x"), time.Second)
+		defer cancel()
+		if _, err := b.do(ctx, putOp("a")); !errors.Is(err, errAbandoned) || !errors.Is(err, context.DeadlineExceeded) || verdictOf(err) != ambiguous {
+			t.Errorf("given up: got %v, want errAbandoned, ambiguous", err)
+		}
+		start := time.Now()
+		if _, err := b.do(context.WithValue(t.Context(), private{}, "x"), putOp("a")); errors.Is(err, errAbandoned) || verdictOf(err) != ambiguous || err == nil {
+			t.Errorf("never answered: got %v, want another ambiguous error", err)
+		}
+		if took := time.Since(start); took > b.timeout || took < b.timeout*9/10 {
+			t.Errorf("it took %v, want the timeout of requests", took)
+		}
+		b.client = sender(func(context.Context) error { panic("an interceptor") })
+		func() {
+			defer func() { _ = recover() }()
+			_, _ = b.do(t.Context(), putOp("a"))
+		}()
+		if b.close(t.Context()); b.inFlight != 0 {
+			t.Errorf("%d requests in flight at the end", b.inFlight)
+		}
+	})
+}
+
+// sender is a kv whose requests fail with what it returns.
+type sender func(ctx context.Context) error
+
+func (s sender) Txn(ctx context.Context, _ *pb.TxnRequest) (*pb.TxnResponse, error) {
+	return nil, s(ctx)
+}
+
 // Requests that hang, as on a member that is gone, do not hold up the others.
 func TestHangingRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -274,12 +321,12 @@ func TestBatchLimits(t *testing.T) {
 	}{
 		{"operations", func(i int) *op {
 			o := putOp(fmt.Sprint(i))
-			o.then = append(o.then, clientv3.OpPut(fmt.Sprint("r", i), ""))
+			o.then = append(o.then, put(fmt.Sprint("r", i), "", 0))
 			return o
 		}, 64, 60},
 		{"bytes", func(i int) *op {
 			o := putOp(fmt.Sprint(i))
-			o.then = []clientv3.Op{clientv3.OpPut(fmt.Sprint(i), strings.Repeat("x", 100_000))}
+			o.then = []*pb.RequestOp{put(fmt.Sprint(i), strings.Repeat("x", 100_000), 0)}
 			return o
 		}, 10, 9},
 		{"unsure", func(i int) *op { o := putOp(fmt.Sprint(i)); o.unsure = true; return o }, 122, 120},

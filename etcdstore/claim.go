@@ -9,7 +9,6 @@ import (
 	"github.com/cenkalti/backoff/v4"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
-	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/ledger-once/ledger"
 	"github.com/ledger-once/ledger/internal/failpoint"
@@ -143,13 +142,10 @@ const (
 	elseSession
 )
 
-func (s *Store) readOps(id ledger.ID) []clientv3.Op {
+func (s *Store) readOps(id ledger.ID) []*pb.RequestOp {
 	tallies := s.keys.tallies(id)
-	return []clientv3.Op{
-		clientv3.OpGet(s.keys.record(id)),
-		clientv3.OpGet(s.keys.running(id), clientv3.WithKeysOnly()),
-		clientv3.OpGet(tallies, clientv3.WithRange(after(tallies))),
-	}
+	record, running := s.keys.both(id)
+	return []*pb.RequestOp{get(record, ""), get(running, "", keysOnly), get(tallies, after(tallies))}
 }
 
 // claimOp returns the transaction of c under the session, and the record that it writes.
@@ -161,41 +157,39 @@ func (s *Store) claimOp(ctx context.Context, c *ledger.Claim, sess *session) (*o
 		return nil, nil, fmt.Errorf("%w: %w", ledger.ErrInvalid, err)
 	}
 	id := next.ID
-	record, running := s.keys.both(id)
+	recordKey, runningKey := s.keys.both(id)
+	record, running := []byte(recordKey), []byte(runningKey)
 	o := &op{
 		id: id, fence: sess.fence(), unsure: s.hot.has(id),
-		cmps: []clientv3.Cmp{versionIs(record, c.Seen)},
-		then: []clientv3.Op{
-			clientv3.OpPut(record, string(value)),
-			clientv3.OpPut(running, sess.name, clientv3.WithLease(sess.lease)),
-		},
-		els: func() []clientv3.Op { return append(s.readOps(id), clientv3.OpGet(sess.key)) },
+		cmps: []*pb.Compare{versionIs(record, c.Seen)},
+		then: []*pb.RequestOp{put(record, value, 0), put(running, sess.name, sess.lease)},
+		els:  func() []*pb.RequestOp { return append(s.readOps(id), get(sess.key, "")) },
 	}
 	if !c.Steal {
-		o.cmps = append(o.cmps, clientv3.Compare(clientv3.CreateRevision(running), "=", 0))
+		o.cmps = append(o.cmps, created(running, equal, 0))
 	}
 	if c.Seen != 0 { // what others remember of the record is stale from now on
-		put, err := s.notice(ctx, id, ledger.ChangePut)
+		notice, err := s.notice(ctx, id, ledger.ChangePut)
 		if err != nil {
 			return nil, nil, err
 		}
-		o.then = append(o.then, put)
+		o.then = append(o.then, notice)
 	} else if s.retention != nil { // the counts of a record that has expired
 		tallies := s.keys.tallies(id)
-		o.then = append(o.then, clientv3.OpDelete(tallies, clientv3.WithRange(after(tallies))))
+		o.then = append(o.then, del(tallies, after(tallies)))
 	}
 	if failpoint.On {
-		o.breakClaim(sess, string(value))
+		o.breakClaim(sess, value)
 	}
 	return o, &next, nil
 }
 
 // versionIs compares the record's version; 0: none is stored.
-func versionIs(key string, v ledger.Version) clientv3.Cmp {
+func versionIs[K text](key K, v ledger.Version) *pb.Compare {
 	if v == 0 {
-		return clientv3.Compare(clientv3.CreateRevision(key), "=", 0)
+		return created(key, equal, 0)
 	}
-	return clientv3.Compare(clientv3.ModRevision(key), "=", int64(v))
+	return modified(key, equal, int64(v))
 }
 
 // granted is the record as the claim wrote it.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc/status"
 
 	"github.com/ledger-once/ledger"
 )
@@ -20,13 +21,16 @@ func TestAbandonedClaimStallsNoOther(t *testing.T) {
 
 	given := ledger.Claim{Next: ledger.Record{ID: testID("given up"), State: ledger.StateRunning, Nonce: "n", Created: time.Now(), Started: time.Now()}}
 	ctx, giveUp := context.WithCancel(t.Context())
-	sent, goOn := make(chan struct{}), make(chan struct{})
+	sent := make(chan struct{})
+	var late *pb.TxnRequest
 	w.onCall(func(_ string, req any, send func() error) error {
-		if writes(req) {
-			close(sent)
-			<-goOn
+		if !writes(req) {
+			return send()
 		}
-		return send()
+		late = req.(*pb.TxnRequest)
+		close(sent)
+		<-ctx.Done()
+		return status.FromContextError(ctx.Err()).Err()
 	})
 	done := make(chan error, 1)
 	go func() {
@@ -52,7 +56,10 @@ func TestAbandonedClaimStallsNoOther(t *testing.T) {
 	if puts != 3 {
 		t.Errorf("three claims beside one that was given up cost %d writes, want 3", puts)
 	}
-	close(goOn)
+	w.onCall(nil)
+	if r, err := newClientKV(s.client).Txn(t.Context(), late); err != nil || !r.Succeeded {
+		t.Errorf("the copy that was given up did not land: %v", err)
+	}
 	if now := keysOf(t, s, s.keys.session("")).Kvs; len(now) != 1 || now[0].ModRevision != sessions[0].ModRevision {
 		t.Error("the key of the session was written for claims that need no fence")
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/ledger-once/ledger"
@@ -14,8 +15,8 @@ import (
 // their build tag nothing here is called, and none of it is in a program.
 
 // isWrite reports whether a transaction writes: lookups compare nothing, and nest none.
-func isWrite(cmps []clientv3.Cmp, then []clientv3.Op) bool {
-	return len(cmps) > 0 || len(then) > 0 && !then[0].IsGet()
+func isWrite(cmps []*pb.Compare, then []*pb.RequestOp) bool {
+	return len(cmps) > 0 || len(then) > 0 && then[0].GetRequestRange() == nil
 }
 
 // takingOver is told of the claim of a record that stands. Under MutantGetDeleteClaim it deletes
@@ -40,7 +41,7 @@ func (s *Store) takingOver(ctx context.Context, c *ledger.Claim) error {
 }
 
 // breakClaim breaks the op of a claim that writes value, as the mutants ask.
-func (o *op) breakClaim(sess *session, value string) {
+func (o *op) breakClaim(sess *session, value []byte) {
 	if failpoint.Mutant(failpoint.MutantUnconditionalClaim) {
 		o.cmps = nil
 	}
@@ -51,16 +52,16 @@ func (o *op) breakClaim(sess *session, value string) {
 		o.fence = fence{}
 	}
 	if failpoint.Mutant(failpoint.MutantInDoubtLeased) {
-		o.then[0] = clientv3.OpPut(string(o.then[0].KeyBytes()), value, clientv3.WithLease(sess.lease))
+		o.then[0] = put(o.then[0].GetRequestPut().Key, value, sess.lease)
 	}
 }
 
 // breakFinish breaks the op of a finish that writes value, as the mutants ask.
-func (o *op) breakFinish(s *Store, state ledger.State, value string) {
+func (o *op) breakFinish(s *Store, state ledger.State, value []byte) {
 	leased := failpoint.Mutant(failpoint.MutantSuccessOnLease) && state == ledger.StateSucceeded ||
 		failpoint.Mutant(failpoint.MutantInDoubtLeased) && state == ledger.StateInDoubt
 	if lease := s.anyLease(); leased && lease != clientv3.NoLease {
-		o.then[0] = clientv3.OpPut(string(o.then[0].KeyBytes()), value, clientv3.WithLease(lease))
+		o.then[0] = put(o.then[0].GetRequestPut().Key, value, lease)
 	}
 }
 

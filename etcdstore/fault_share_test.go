@@ -12,6 +12,7 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/status"
 
 	"github.com/ledger-once/ledger"
 	"github.com/ledger-once/ledger/etcdstore"
@@ -366,12 +367,20 @@ func TestFaultImpatientCallers(t *testing.T) {
 	before, afterwards := claimOf(freshID(), 0), claimOf(freshID(), 0)
 	ctx, walkAway := context.WithCancel(t.Context())
 	sent, carryOn := make(chan struct{}), make(chan struct{})
-	w.set(only(0, func(_ int, _ *rpc, deliver func() error) error {
+	var group, landed sync.WaitGroup
+	w.set(only(0, func(_ int, r *rpc, deliver func() error) error {
 		close(sent)
-		<-carryOn
-		return deliver()
+		select {
+		case <-carryOn:
+			return deliver()
+		case <-r.ctx.Done(): // it is on its way all the same
+			landed.Go(func() {
+				<-carryOn
+				_ = r.again()
+			})
+			return status.FromContextError(r.ctx.Err()).Err()
+		}
 	}))
-	var group sync.WaitGroup
 	group.Go(func() {
 		_, _, err := s.Claim(ctx, afterwards)
 		wantError(t, err, []error{ledger.ErrUnavailable, context.Canceled})
@@ -394,6 +403,7 @@ func TestFaultImpatientCallers(t *testing.T) {
 	walkAway()
 	group.Wait()
 	close(carryOn)
+	landed.Wait()
 	// The one that was sent is settled by sending it again.
 	r, won, err := s.Claim(t.Context(), afterwards)
 	if err != nil || !won {

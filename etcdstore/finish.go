@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"slices"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
-	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/ledger-once/ledger"
 	"github.com/ledger-once/ledger/internal/failpoint"
@@ -64,7 +64,7 @@ func (s *Store) finish(ctx context.Context, done *ledger.Record) error {
 		nonce, granted = done.Nonce, true
 	}
 	if !granted { // of another store's claim: what the transaction can not compare is read
-		ans, err := s.look(ctx, done.ID, []clientv3.Op{clientv3.OpGet(s.keys.record(done.ID))})
+		ans, err := s.look(ctx, done.ID, []*pb.RequestOp{get(s.keys.record(done.ID), "")})
 		if err != nil {
 			return err
 		}
@@ -107,15 +107,16 @@ func (s *Store) finishOp(ctx context.Context, done *ledger.Record, value []byte,
 	if failpoint.On {
 		failpoint.Hit(failpoint.EtcdFinishSending)
 	}
-	record, running := s.keys.both(done.ID)
+	recordKey, runningKey := s.keys.both(done.ID)
+	record, running := []byte(recordKey), []byte(runningKey)
 	o := &op{
 		id:   done.ID,
-		cmps: []clientv3.Cmp{versionIs(record, done.Fence)},
-		els: func() []clientv3.Op {
-			return []clientv3.Op{
-				clientv3.OpGet(record),
+		cmps: []*pb.Compare{versionIs(record, done.Fence)},
+		els: func() []*pb.RequestOp {
+			return []*pb.RequestOp{
+				get(record, ""),
 				// Where somebody deleted the record by hand, the call must not stay blocked for as long as we live.
-				clientv3.OpTxn([]clientv3.Cmp{versionIs(running, done.Fence)}, []clientv3.Op{clientv3.OpDelete(running)}, nil),
+				nested([]*pb.Compare{versionIs(running, done.Fence)}, []*pb.RequestOp{del(running, "")}, nil),
 			}
 		},
 	}
@@ -124,12 +125,12 @@ func (s *Store) finishOp(ctx context.Context, done *ledger.Record, value []byte,
 	}
 	if value == nil {
 		tallies := s.keys.tallies(done.ID)
-		o.then = []clientv3.Op{clientv3.OpDelete(record), clientv3.OpDelete(running), clientv3.OpDelete(tallies, clientv3.WithRange(after(tallies)))}
+		o.then = []*pb.RequestOp{del(record, ""), del(running, ""), del(tallies, after(tallies))}
 		return o
 	}
-	o.then = []clientv3.Op{clientv3.OpPut(record, string(value), keep.lease(ctx)...), clientv3.OpDelete(running)}
+	o.then = []*pb.RequestOp{put(record, value, keep.lease(ctx)), del(running, "")}
 	if failpoint.On {
-		o.breakFinish(s, done.State, string(value))
+		o.breakFinish(s, done.State, value)
 	}
 	return keep.send(o)
 }
@@ -165,9 +166,9 @@ func (s *Store) remove(ctx context.Context, id ledger.ID, seen ledger.Version) e
 		}
 		return &op{ // deletions alone: a cluster without space takes nothing else, and needs them
 			id:   id,
-			cmps: []clientv3.Cmp{versionIs(record, seen), clientv3.Compare(clientv3.CreateRevision(record), ">", 0), clientv3.Compare(clientv3.CreateRevision(running), "=", 0)},
-			then: []clientv3.Op{clientv3.OpDelete(record), clientv3.OpDelete(tallies, clientv3.WithRange(after(tallies)))},
-			els:  func() []clientv3.Op { return s.readOps(id)[:elseTallies] },
+			cmps: []*pb.Compare{versionIs(record, seen), created(record, pb.Compare_GREATER, 0), created(running, equal, 0)},
+			then: []*pb.RequestOp{del(record, ""), del(tallies, after(tallies))},
+			els:  func() []*pb.RequestOp { return s.readOps(id)[:elseTallies] },
 		}
 	}, func(ans answer) error {
 		records, running := ans.kvs(elseRecord), ans.kvs(elseRunning)
@@ -269,7 +270,7 @@ func (s *Store) get(ctx context.Context, id ledger.ID) (standing, error) {
 }
 
 // look reads, and reads again until it succeeds or ctx ends.
-func (s *Store) look(ctx context.Context, id ledger.ID, ops []clientv3.Op) (answer, error) {
+func (s *Store) look(ctx context.Context, id ledger.ID, ops []*pb.RequestOp) (answer, error) {
 	retry := newRetry()
 	for {
 		ans, err := s.lookups.do(ctx, &op{id: id, then: ops})

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -138,17 +139,17 @@ const (
 )
 
 // notice returns the put that tells all workers of a change.
-func (s *Store) notice(ctx context.Context, id ledger.ID, kind ledger.ChangeKind) (clientv3.Op, error) {
+func (s *Store) notice(ctx context.Context, id ledger.ID, kind ledger.ChangeKind) (*pb.RequestOp, error) {
 	lease, err := s.notices.lease(ctx)
 	if err != nil {
-		return clientv3.Op{}, err
+		return nil, err
 	}
 	n := noticed{V: 1, Kind: noticePut}
 	if kind == ledger.ChangeDelete {
 		n.Kind = noticeDelete
 	}
 	value, err := json.Marshal(n)
-	return clientv3.OpPut(s.keys.change(id), string(value), clientv3.WithLease(lease)), err
+	return put(s.keys.change(id), value, lease), err
 }
 
 // parseNotice returns what a notice tells: a ChangeSync, if it is not understood.

@@ -145,7 +145,7 @@ func TestNotice(t *testing.T) {
 	for _, kind := range []ledger.ChangeKind{ledger.ChangePut, ledger.ChangeDelete} {
 		put, err := s.notice(t.Context(), testID("a"), kind)
 		if err == nil {
-			_, err = s.client.Do(t.Context(), put)
+			_, err = newClientKV(s.client).Txn(t.Context(), &pb.TxnRequest{Success: []*pb.RequestOp{put}})
 		}
 		if err != nil {
 			t.Fatal(err)

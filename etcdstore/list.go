@@ -99,7 +99,7 @@ const maxReads = 10
 func (s *Store) readOnce(ctx context.Context, ops []clientv3.Op) (*clientv3.TxnResponse, error) {
 	ctx, cancel := context.WithTimeout(clientv3.WithRequireLeader(ctx), s.opts.RequestTimeout)
 	defer cancel()
-	return s.kv().Txn(ctx).Then(ops...).Commit()
+	return s.client.Txn(ctx).Then(ops...).Commit()
 }
 
 // idOf parses the path of a key: what follows its kind.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/ledger-once/ledger"
@@ -24,17 +25,17 @@ func (s *Store) retaining(done *ledger.Record) *retaining {
 	return &retaining{s: s}
 }
 
-// lease returns how a copy of the finish puts the record.
-func (r *retaining) lease(ctx context.Context) []clientv3.OpOption {
+// lease returns the lease under which a copy of the finish puts the record; 0: none.
+func (r *retaining) lease(ctx context.Context) clientv3.LeaseID {
 	if r == nil {
-		return nil
+		return 0
 	}
 	r.asked = r.s.sessions.now()
 	lease, err := r.s.retention.lease(ctx)
 	if r.leased = err == nil; !r.leased {
-		return nil // better kept for ever than not recorded
+		return 0 // better kept for ever than not recorded
 	}
-	return []clientv3.OpOption{clientv3.WithLease(lease)}
+	return lease
 }
 
 // send makes o the copy that is sent. It also tells whether counts stand, which do not end with the record yet.
@@ -42,7 +43,7 @@ func (r *retaining) send(o *op) *op {
 	if r != nil {
 		r.last = o
 		tallies := r.s.keys.tallies(o.id)
-		o.then = append(o.then, clientv3.OpGet(tallies, clientv3.WithRange(after(tallies)), clientv3.WithCountOnly()))
+		o.then = append(o.then, get(tallies, after(tallies), countOnly))
 	}
 	return o
 }
@@ -87,7 +88,7 @@ func (s *Store) relet(ctx context.Context, id ledger.ID, version int64) error {
 	retry := newRetry()
 	var value []byte
 	for {
-		ans, err := s.look(ctx, id, []clientv3.Op{clientv3.OpGet(record)})
+		ans, err := s.look(ctx, id, []*pb.RequestOp{get(record, "")})
 		if err != nil {
 			return err
 		}
@@ -104,8 +105,8 @@ func (s *Store) relet(ctx context.Context, id ledger.ID, version int64) error {
 		if err == nil {
 			ans, err = s.writes.do(ctx, &op{
 				id:   id,
-				cmps: []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(record), "=", kvs[0].ModRevision)},
-				then: []clientv3.Op{clientv3.OpPut(record, string(value), clientv3.WithLease(lease))},
+				cmps: []*pb.Compare{modified(record, equal, kvs[0].ModRevision)},
+				then: []*pb.RequestOp{put(record, value, lease)},
 			})
 		}
 		switch v := verdictOf(err); {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
 
@@ -135,7 +136,7 @@ func TestSessionOnEtcd(t *testing.T) {
 			fence fence
 			want  bool
 		}{{old, false}, {x.fence(), true}} {
-			r, err := s.client.Txn(t.Context()).If(step.fence.compare()).Commit()
+			r, err := newClientKV(s.client).Txn(t.Context(), &pb.TxnRequest{Compare: []*pb.Compare{step.fence.compare()}})
 			if err != nil || r.Succeeded != step.want {
 				t.Errorf("the compare with %d holds: %v (%v), want %v", step.fence.mark, r.Succeeded, err, step.want)
 			}

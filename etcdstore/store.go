@@ -88,8 +88,9 @@ func newStore(ctx context.Context, client *clientv3.Client, opts Options) (*Stor
 		return nil, err
 	}
 	s.life, s.endLife = context.WithCancel(context.Background())
-	s.writes = newBatcher(s.life, s.kv, opts.RequestTimeout)
-	s.lookups = newBatcher(s.life, s.kv, opts.RequestTimeout)
+	kv := newClientKV(client)
+	s.writes = newBatcher(s.life, kv, opts.RequestTimeout)
+	s.lookups = newBatcher(s.life, kv, opts.RequestTimeout)
 	s.watches = newWatches(s)
 	s.sessions = newSessions(s) // they watch
 	s.notices = newBucket(s, noticeTTL, noticeTTL/2)
@@ -101,8 +102,6 @@ func newStore(ctx context.Context, client *clientv3.Client, opts Options) (*Stor
 	s.upkeep = newUpkeep(s)
 	return s, nil
 }
-
-func (s *Store) kv() kv { return s.client.KV }
 
 // String names the endpoints and the prefix; never credentials.
 func (s *Store) String() string { return "etcd at " + s.at() + ", prefix " + s.opts.Prefix }

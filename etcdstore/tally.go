@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	lru "github.com/hashicorp/golang-lru/v2"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/ledger-once/ledger"
@@ -291,12 +292,12 @@ func (t *tallies) head(id ledger.ID) string {
 	return t.s.keys.record(id)
 }
 
-func (t *tallies) readOps(id ledger.ID) []clientv3.Op {
+func (t *tallies) readOps(id ledger.ID) []*pb.RequestOp {
 	tallies := t.s.keys.tallies(id)
-	return []clientv3.Op{
+	return []*pb.RequestOp{
 		// Without the value, which is large; but etcd 3.7 leaves out the lease as well, unless it is to sort by value.
-		clientv3.OpGet(t.head(id), clientv3.WithKeysOnly(), clientv3.WithSort(clientv3.SortByValue, clientv3.SortAscend)),
-		clientv3.OpGet(tallies, clientv3.WithRange(after(tallies))),
+		get(t.head(id), "", keysOnly, func(r *pb.RangeRequest) { r.SortTarget, r.SortOrder = pb.RangeRequest_VALUE, pb.RangeRequest_ASCEND }),
+		get(tallies, after(tallies)),
 	}
 }
 
@@ -308,32 +309,25 @@ func (t *tallies) putOp(id ledger.ID, e *tallied, counts storedCounts) (*op, err
 	if err != nil {
 		return nil, err
 	}
-	cmps := append(t.compares(id, e), clientv3.Compare(clientv3.ModRevision(key), "=", e.mod))
+	cmps := append(t.compares(id, e), modified(key, equal, e.mod))
 	if e.mod == 0 { // a late copy must not bring back a key that was folded
-		cmps = append(cmps, clientv3.Compare(clientv3.ModRevision(keys.tally(id, e.run, foldedWriter)), "=", e.fold))
+		cmps = append(cmps, modified(keys.tally(id, e.run, foldedWriter), equal, e.fold))
 		if id.IsCounter() { // or removed
-			cmps = append(cmps, clientv3.Compare(clientv3.ModRevision(t.head(id)), "=", e.guard))
+			cmps = append(cmps, modified(t.head(id), equal, e.guard))
 		}
 	}
-	return &op{id: id, cmps: cmps, then: []clientv3.Op{clientv3.OpPut(key, string(value), leased(e)...)}, els: func() []clientv3.Op { return t.readOps(id) }}, nil
+	return &op{id: id, cmps: cmps, then: []*pb.RequestOp{put(key, value, clientv3.LeaseID(e.lease))}, els: func() []*pb.RequestOp { return t.readOps(id) }}, nil
 }
 
 // compares hold while counts of e belong to the record that stands, and end with it.
-func (t *tallies) compares(id ledger.ID, e *tallied) []clientv3.Cmp {
+func (t *tallies) compares(id ledger.ID, e *tallied) []*pb.Compare {
 	if id.IsCounter() {
 		return nil
 	}
 	record := t.s.keys.record(id)
-	cmps := []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(record), "=", e.run)}
+	cmps := []*pb.Compare{created(record, equal, e.run)}
 	if e.lease != 0 || t.s.retention != nil { // a record's lease changes with its version only
-		cmps = append(cmps, clientv3.Compare(clientv3.ModRevision(record), "=", e.guard))
+		cmps = append(cmps, modified(record, equal, e.guard))
 	}
 	return cmps
-}
-
-func leased(e *tallied) []clientv3.OpOption {
-	if e.lease == 0 {
-		return nil
-	}
-	return []clientv3.OpOption{clientv3.WithLease(clientv3.LeaseID(e.lease))}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/ledger-once/ledger"
@@ -38,8 +39,8 @@ func (t *tallies) foldOp(id ledger.ID, e *tallied) (*op, error) {
 	into := keys.tally(id, e.run, foldedWriter)
 	all := storedTally{V: 1}
 	var before []foldedTally
-	cmps := append(t.compares(id, e), clientv3.Compare(clientv3.ModRevision(into), "=", e.fold))
-	var then []clientv3.Op
+	cmps := append(t.compares(id, e), modified(into, equal, e.fold))
+	var then []*pb.RequestOp
 	for _, kv := range e.others {
 		one, err := t.s.decodeTally(kv)
 		if err != nil {
@@ -52,8 +53,8 @@ func (t *tallies) foldOp(id ledger.ID, e *tallied) (*op, error) {
 		case len(then) == maxFold:
 			continue
 		default:
-			cmps = append(cmps, clientv3.Compare(clientv3.ModRevision(string(kv.Key)), "=", kv.ModRevision))
-			then = append(then, clientv3.OpDelete(string(kv.Key)))
+			cmps = append(cmps, modified(kv.Key, equal, kv.ModRevision))
+			then = append(then, del(kv.Key, ""))
 			all.Folded = append(all.Folded, foldedTally{writer, kv.ModRevision, one.storedCounts})
 		}
 		all.storedCounts = all.plus(one.storedCounts)
@@ -70,8 +71,8 @@ func (t *tallies) foldOp(id ledger.ID, e *tallied) (*op, error) {
 	if err != nil {
 		return nil, err
 	}
-	then = append(then, clientv3.OpPut(into, string(value), leased(e)...))
-	return &op{id: id, cmps: cmps, then: then, els: func() []clientv3.Op { return t.readOps(id) }}, nil
+	then = append(then, put(into, value, clientv3.LeaseID(e.lease)))
+	return &op{id: id, cmps: cmps, then: then, els: func() []*pb.RequestOp { return t.readOps(id) }}, nil
 }
 
 // removeCounter deletes all counts of a counter. It compares with the revision at
@@ -81,8 +82,8 @@ func (t *tallies) foldOp(id ledger.ID, e *tallied) (*op, error) {
 func (t *tallies) removeCounter(ctx context.Context, id ledger.ID, seen ledger.Version) error {
 	s := t.s
 	keys := s.keys.tallies(id)
-	exists := clientv3.OpGet(keys, clientv3.WithRange(after(keys)), clientv3.WithKeysOnly(), clientv3.WithLimit(1))
-	ans, err := s.look(ctx, id, []clientv3.Op{exists})
+	exists := get(keys, after(keys), keysOnly, func(r *pb.RangeRequest) { r.Limit = 1 })
+	ans, err := s.look(ctx, id, []*pb.RequestOp{exists})
 	if err != nil {
 		return err
 	}
@@ -102,7 +103,7 @@ func (t *tallies) removeCounter(ctx context.Context, id ledger.ID, seen ledger.V
 			return s.failure(err, !sent)
 		}
 		err = s.settle(ctx, func(last error) *op {
-			then := []clientv3.Op{clientv3.OpDelete(keys, clientv3.WithRange(after(keys)))}
+			then := []*pb.RequestOp{del(keys, after(keys))}
 			if noSpace = noSpace || isNoSpace(last); last != nil && !noSpace {
 				if anew, err := s.notice(ctx, id, ledger.ChangeDelete); err == nil { // the lease of the one before may be gone
 					notice = anew
@@ -113,12 +114,12 @@ func (t *tallies) removeCounter(ctx context.Context, id ledger.ID, seen ledger.V
 			}
 			return &op{
 				id: id,
-				cmps: []clientv3.Cmp{
-					clientv3.Compare(clientv3.CreateRevision(keys), ">", 0).WithRange(after(keys)), // there are some
-					clientv3.Compare(clientv3.ModRevision(keys), "<", revision+1).WithRange(after(keys)),
+				cmps: []*pb.Compare{
+					upTo(after(keys), created(keys, pb.Compare_GREATER, 0)), // there are some
+					upTo(after(keys), modified(keys, pb.Compare_LESS, revision+1)),
 				},
 				then: then,
-				els:  func() []clientv3.Op { return []clientv3.Op{exists} },
+				els:  func() []*pb.RequestOp { return []*pb.RequestOp{exists} },
 			}
 		}, func(ans answer) error {
 			switch {
