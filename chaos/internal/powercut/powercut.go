@@ -33,7 +33,7 @@ const (
 
 // Options of Run. Dir, Command and SpecVariable are needed.
 type Options struct {
-	Dir          string       // of the run; it exists, and is on a file system for a ledger
+	Dir          string       // of this run only; it exists, and is on a file system for a ledger
 	Command      []string     // starts the worker: a program that calls Serve with what is in SpecVariable, without a process between
 	SpecVariable string       // the environment variable that takes the spec
 	Keeper       *proc.Keeper // of the process. Defaults to one of its own in Dir

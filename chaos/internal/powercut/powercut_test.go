@@ -54,7 +54,7 @@ func run(t *testing.T, o Options) *Result {
 func TestNothingIsLost(t *testing.T) {
 	o := options(t)
 	if testing.Short() {
-		o.Ops, o.Cuts = 30, 20
+		o.Ops, o.Cuts = 20, 12
 	}
 	r := run(t, o)
 	for _, v := range r.Violations {
@@ -73,7 +73,7 @@ func TestNothingIsLost(t *testing.T) {
 // A disk on which the syncs of the log do nothing loses commits: the cuts show it, by I6.
 func TestForgottenSyncsAreSeen(t *testing.T) {
 	o := options(t)
-	o.Ops, o.Cuts = 30, 8
+	o.Ops, o.Cuts = 16, 4
 	o.forgets = func(n *node) bool { return strings.HasSuffix(n.name, "-wal") }
 	lost(t, run(t, o))
 }
@@ -84,7 +84,7 @@ func TestMutant(t *testing.T) {
 		t.Skip("this program has no mutants; test it with -tags failpoint")
 	}
 	o := options(t)
-	o.Ops, o.Cuts = 30, 20
+	o.Ops, o.Cuts = 16, 4
 	o.Mutant = failpoint.MutantSQLiteNormal
 	lost(t, run(t, o))
 }
@@ -113,4 +113,32 @@ func lost(t *testing.T, r *Result) {
 		t.Error("no image of what a cut left was kept")
 	}
 	t.Log(r.Violations[0])
+}
+
+// What can not be run is told apart from what was lost.
+func TestRunRefuses(t *testing.T) {
+	o := options(t)
+	o.Mutant = "no-such-mutant"
+	if _, err := Run(t.Context(), o); !errors.Is(err, ErrNoTracer) && (err == nil || !strings.Contains(err.Error(), "the worker ended with code 1")) {
+		t.Errorf("a mutant that is none: %v", err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Run(ended, options(t)); err == nil {
+		t.Error("a run whose context has ended succeeded")
+	}
+	for _, change := range []func(*Options){
+		func(o *Options) { o.Command = nil }, func(o *Options) { o.SpecVariable = "" }, func(o *Options) { o.Dir = "" },
+		func(o *Options) { o.Ops = -1 }, func(o *Options) { o.Ops = maxOps + 1 }, func(o *Options) { o.Cuts = -1 },
+	} {
+		o := options(t)
+		change(&o)
+		if _, err := Run(t.Context(), o); err == nil {
+			t.Errorf("%+v was not refused", o)
+		}
+	}
+	t.Setenv("PATH", t.TempDir())
+	if _, err := Run(t.Context(), options(t)); !errors.Is(err, ErrNoTracer) || !strings.Contains(err.Error(), "apt-get install strace") {
+		t.Errorf("without strace: %v", err)
+	}
 }
