@@ -38,7 +38,7 @@ type ClaimInfo struct {
 	ID      ID
 	Fence   Version // grows with every attempt; a downstream can refuse older ones
 	Attempt int     // 1 for the first of the run
-	Token   string  // idempotency token: the same over all attempts of the run
+	Token   string  // idempotency token; see Token for how long it stays the same
 }
 
 // ClaimFrom returns the claim under which the tool with this context runs;
@@ -53,6 +53,8 @@ func ClaimFrom(ctx context.Context) (ClaimInfo, bool) {
 
 // Token returns the idempotency token of the claim under which the tool with
 // this context runs, for the downstream's Idempotency-Key; "" outside a guarded tool.
+// It is the same over all attempts of a run, except that an attempt after a NotDone has
+// a new one; that exception ends for the run with its first attempt in doubt.
 func Token(ctx context.Context) string {
 	claim, _ := ClaimFrom(ctx)
 	return claim.Token

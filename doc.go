@@ -15,7 +15,9 @@
 //     not run, unless its Policy says so (Max, TTL) or you do (Retry, Force).
 //   - A call that is running, here or in another process, is blocked, or it
 //     waits for that run's result (Policy.Wait).
-//   - A tool that fails with [NotDone] certainly did nothing: the next call runs.
+//   - A tool that fails with [NotDone] certainly did nothing: the next call runs. If an
+//     earlier attempt of the run is in doubt, it runs with the same [Token] all the same, so a
+//     downstream that remembers a refusal under a token goes on refusing until [Guard.Retry].
 //     With [Permanent] it failed for good: the call never runs again.
 //   - Any other error, a panic, or the death of the worker leaves the call in
 //     doubt. [DoubtRetry], the default, runs it again with the same [Token]: exactly once

@@ -92,8 +92,12 @@ type classified struct {
 func (c *classified) Error() string { return c.err.Error() }
 func (c *classified) Unwrap() error { return c.err }
 
-// NotDone marks err: the effect certainly did not happen. The next call runs
-// again, with a new token. NotDone(nil) is nil.
+// NotDone marks err: this attempt certainly had no effect and will have none. The
+// next call runs again. It speaks of its own attempt only: the next one gets a new
+// token if no attempt of the run is in doubt. After a doubt the token stays until the run ends,
+// because what the earlier attempt sent may still land. So a downstream that
+// remembers a refusal under a token goes on refusing the call then, until [Guard.Retry], [Force], or [Guard.Resolve]
+// of a call in doubt starts another run: safe rather than convenient. NotDone(nil) is nil.
 func NotDone(err error) error { return classify(err, ClassNotDone) }
 
 // Permanent marks err: the tool failed for good. Duplicates get this error;

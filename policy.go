@@ -30,7 +30,8 @@ type Policy struct {
 	// have Wait or Replay too, or the result is not recorded (ErrResultOmitted). Defaults to 0.
 	Wait time.Duration
 	// InDoubt decides about a call of which nobody knows whether its effect
-	// happened. Defaults to DoubtRetry.
+	// happened. Whatever it says, the call keeps its token from then on until its
+	// run ends (see NotDone). Defaults to DoubtRetry.
 	InDoubt DoubtPolicy
 	// Reconcile asks the downstream whether the call in doubt happened; it is
 	// required for, and only allowed with, DoubtReconcile. It runs while the
@@ -47,6 +48,7 @@ type Policy struct {
 	Classify func(error) Class
 	// Backoff gives the pauses between tries of a failing tool inside one call:
 	// of NotDone failures, and under DoubtRetry of any that is not permanent.
+	// A try has the token that a call of its own would have (see NotDone).
 	// It is called once a call. Defaults to nil, no tries beyond the first.
 	Backoff func() Backoff
 }
@@ -63,7 +65,8 @@ type DoubtPolicy uint8
 
 // The policies for calls in doubt.
 const (
-	// DoubtRetry runs the call again, with the same idempotency token.
+	// DoubtRetry runs the call again, with the same idempotency token, which no
+	// NotDone of a later attempt changes.
 	DoubtRetry DoubtPolicy = iota
 	// DoubtReconcile asks the downstream, then records or runs again. What is still on
 	// its way when the downstream is asked can land after its answer, unless it refuses older fences from then on.
@@ -155,7 +158,8 @@ func Happened(result any) Verdict {
 	return v
 }
 
-// DidNotHappen says that the effect certainly did not happen and will not: the tool runs again.
+// DidNotHappen says that the effect certainly did not happen and will not: the tool runs
+// again, with the same token all the same.
 func DidNotHappen() Verdict { return Verdict{known: true} }
 
 // Unknown says that the downstream can not tell: the call stays in doubt.

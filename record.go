@@ -161,9 +161,10 @@ type Record struct {
 	State   State
 	Version Version // of the last write; set by the store
 	Fence   Version // the version that the last claim wrote
-	Token   string  // idempotency token: the same over all attempts of one run
+	Token   string  // idempotency token: the same over all attempts of one run; see Doubted and NotDone
 	Nonce   string  // names the claim, so that a repeated write is recognised
 	InDoubt DoubtPolicy
+	Doubted bool // an attempt of this run ended in doubt: the token is kept until the run ends
 
 	Attempt   int   // starts of the tool in this run
 	Spent     int   // successes that count against Policy.Max; a TTL starts anew

@@ -113,8 +113,8 @@ func (x *exec) attempts(ctx context.Context, claimed *Record) (Record, bool, err
 }
 
 // claimAgain claims the next try of a call whose claim is held: a new fence, and
-// after a failure that certainly did nothing a new token. failure is nil after
-// a reconciliation. With an error the call is over.
+// after a failure that certainly did nothing a new token, unless an earlier try
+// is in doubt. failure is nil after a reconciliation. With an error the call is over.
 func (x *exec) claimAgain(ctx context.Context, held *Record, failure *Failure) (*Record, error) {
 	d := decision{action: actRun, lineage: sameRun}
 	ended := OutcomeInDoubt
@@ -122,7 +122,7 @@ func (x *exec) claimAgain(ctx context.Context, held *Record, failure *Failure) (
 	case failure == nil:
 		ended = OutcomeSettled
 	case failure.Class == ClassNotDone:
-		d.lineage, ended = newToken, OutcomeFailed
+		d.lineage, ended = afterNotDone(held), OutcomeFailed
 	}
 	if err := x.mayStart(ctx, held); err != nil {
 		return x.keepFailure(ctx, held, failure, err)

@@ -30,7 +30,7 @@ type lineage uint8
 
 const (
 	sameRun  lineage = iota // another attempt of the run: keep the token
-	newToken                // another attempt of the run: its last one certainly did nothing
+	newToken                // another attempt of the run: its last one certainly did nothing, and none is in doubt
 	newRun                  // another run
 )
 
@@ -78,7 +78,7 @@ func decide(r *Record, q ask, now time.Time) decision {
 	case StateFailed:
 		switch {
 		case r.Error == nil || r.Error.Class != ClassPermanent:
-			d := decision{action: actRun, lineage: newToken, reset: expired(r, p, now)}
+			d := decision{action: actRun, lineage: afterNotDone(r), reset: expired(r, p, now)}
 			if r.Settled != nil { // a person's "did not happen" ends the run
 				d.lineage = newRun
 			}
@@ -99,6 +99,16 @@ func decide(r *Record, q ask, now time.Time) decision {
 		// A state that a newer version wrote, or a counter: never run on a guess.
 		return decision{action: actBlock, reason: ErrInDoubt}
 	}
+}
+
+// afterNotDone is how an attempt follows one that certainly did nothing. That one
+// speaks for itself alone: what an earlier attempt of the run sent may have
+// landed, or may land yet, and only the same token tells the downstream that it is the same.
+func afterNotDone(r *Record) lineage {
+	if r.Doubted {
+		return sameRun
+	}
+	return newToken
 }
 
 func replay(r *Record) decision {
@@ -141,8 +151,11 @@ func begin(seen *Record, s start, d decision, now time.Time) Record {
 		if d.action == actRun && d.lineage != sameRun || next.Token == "" {
 			next.Token = s.token
 		}
-		if d.action == actRun && d.lineage == newRun {
-			next.Attempt = 0
+		switch {
+		case d.action == actRun && d.lineage == newRun:
+			next.Attempt, next.Doubted = 0, false
+		case seen.State == StateInDoubt, seen.State == StateRunning && inDoubt(s.ended):
+			next.Doubted = true // a reconciliation does not clear it: what is still on its way can land after the answer
 		}
 		if d.reset {
 			next.Spent = 0
@@ -168,6 +181,11 @@ func begin(seen *Record, s start, d decision, now time.Time) Record {
 	return next
 }
 
+// inDoubt reports whether the effect of an attempt that ended so may have happened.
+func inDoubt(o Outcome) bool {
+	return o == OutcomeInDoubt || o == OutcomeLost || o == OutcomeForced
+}
+
 // An ending is how an attempt ended.
 type ending struct {
 	failure *Failure // nil: success
@@ -191,6 +209,7 @@ func finish(r Record, e ending, now time.Time) Record {
 		r.Succeeded = now
 	case e.failure.Class == ClassUncertain:
 		outcome = OutcomeInDoubt
+		r.Doubted = true
 	default:
 		outcome = OutcomeFailed
 	}
@@ -213,7 +232,7 @@ func giveBack(r Record, seen *Record) Record {
 	back.Fence, back.Nonce, back.Version, back.Alive = r.Fence, r.Nonce, 0, false
 	back.InDoubt = r.InDoubt
 	if seen.State == StateRunning {
-		back.State = StateInDoubt
+		back.State, back.Doubted = StateInDoubt, true
 		back.Takeovers, back.Log = r.Takeovers, r.Log
 		if back.Error == nil {
 			back.Error = &Failure{Message: "its worker died while it was running", Class: ClassUncertain}

@@ -78,33 +78,41 @@ func TestBegin(t *testing.T) {
 		spent     int
 		takeovers int
 		log       []Attempt
+		doubted   string // what becomes of Doubted
 	}{
 		// Each state with each lineage that a call, a Force or another try can bring.
-		{StateSucceeded, "run", OutcomeLost, "token-2", 1, 1, 1, logs},
-		{StateSucceeded, "run!", OutcomeLost, "token-2", 1, 0, 1, logs},
-		{StateFailed, "run", OutcomeLost, "token-2", 1, 1, 1, logs},
-		{StateFailed, "run!", OutcomeLost, "token-2", 1, 0, 1, logs},
-		{StateFailed, "again", OutcomeLost, "token-2", 3, 1, 1, logs},
-		{StateFailed, "again!", OutcomeLost, "token-2", 3, 0, 1, logs},
-		{StateInDoubt, "run", OutcomeLost, "token-2", 1, 1, 1, logs}, // Force
-		{StateInDoubt, "same", OutcomeLost, "token-1", 3, 1, 1, logs},
-		{StateRunning, "run", OutcomeForced, "token-2", 1, 1, 1, logged(OutcomeForced)},    // Force
-		{StateRunning, "run", OutcomeLost, "token-2", 1, 1, 2, logged(OutcomeLost)},        // Force over a dead owner
-		{StateRunning, "same", OutcomeLost, "token-1", 3, 1, 2, logged(OutcomeLost)},       // takeover
-		{StateRunning, "same", OutcomeInDoubt, "token-1", 3, 1, 1, logged(OutcomeInDoubt)}, // another try
-		{StateRunning, "again", OutcomeFailed, "token-2", 3, 1, 1, logged(OutcomeFailed)},  // another try
-		{StateRunning, "same", OutcomeSettled, "token-1", 3, 1, 1, logged(OutcomeSettled)}, // reconciled: it did not happen
-		{"hibernating", "run", OutcomeForced, "token-2", 1, 1, 1, logs},                    // Force
-		{StateNone, "run", OutcomeForced, "token-2", 1, 1, 1, logs},                        // not reachable: counters are not claimed
+		{StateSucceeded, "run", OutcomeLost, "token-2", 1, 1, 1, logs, "cleared"},
+		{StateSucceeded, "run!", OutcomeLost, "token-2", 1, 0, 1, logs, "cleared"},
+		{StateFailed, "run", OutcomeLost, "token-2", 1, 1, 1, logs, "cleared"},
+		{StateFailed, "run!", OutcomeLost, "token-2", 1, 0, 1, logs, "cleared"},
+		{StateFailed, "again", OutcomeLost, "token-2", 3, 1, 1, logs, "kept"},
+		{StateFailed, "again!", OutcomeLost, "token-2", 3, 0, 1, logs, "kept"},
+		{StateFailed, "same", OutcomeLost, "token-1", 3, 1, 1, logs, "kept"},
+		{StateFailed, "same!", OutcomeLost, "token-1", 3, 0, 1, logs, "kept"},
+		{StateInDoubt, "run", OutcomeLost, "token-2", 1, 1, 1, logs, "cleared"}, // Force
+		{StateInDoubt, "same", OutcomeLost, "token-1", 3, 1, 1, logs, "set"},
+		{StateRunning, "run", OutcomeForced, "token-2", 1, 1, 1, logged(OutcomeForced), "cleared"}, // Force
+		{StateRunning, "run", OutcomeLost, "token-2", 1, 1, 2, logged(OutcomeLost), "cleared"},     // Force over a dead owner
+		{StateRunning, "same", OutcomeLost, "token-1", 3, 1, 2, logged(OutcomeLost), "set"},        // takeover
+		{StateRunning, "same", OutcomeInDoubt, "token-1", 3, 1, 1, logged(OutcomeInDoubt), "set"},  // another try
+		{StateRunning, "again", OutcomeFailed, "token-2", 3, 1, 1, logged(OutcomeFailed), "kept"},  // another try
+		{StateRunning, "same", OutcomeFailed, "token-1", 3, 1, 1, logged(OutcomeFailed), "kept"},   // another try, after one in doubt
+		{StateRunning, "same", OutcomeSettled, "token-1", 3, 1, 1, logged(OutcomeSettled), "kept"}, // reconciled: it did not happen
+		{"hibernating", "run", OutcomeForced, "token-2", 1, 1, 1, logs, "cleared"},                 // Force
+		{StateNone, "run", OutcomeForced, "token-2", 1, 1, 1, logs, "cleared"},                     // not reachable: counters are not claimed
 	} {
-		what := fmt.Sprintf("%s, %s, %s", c.state, c.word, c.ended)
-		seen := stood(c.state)
-		s.ended = c.ended
-		want := with(next, func(r *Record) {
-			r.Token, r.Attempt, r.Spent, r.Takeovers, r.Log = c.token, c.attempt, c.spent, c.takeovers, c.log
-		})
-		diff(t, what, begin(&seen, s, decisionWords[c.word], noon), want)
-		diff(t, what+": the record seen", seen, stood(c.state))
+		for _, doubted := range []bool{false, true} {
+			what := fmt.Sprintf("%s, %s, %s, doubted %v", c.state, c.word, c.ended, doubted)
+			left := with(stood(c.state), func(r *Record) { r.Doubted = doubted })
+			seen := left
+			s.ended = c.ended
+			want := with(next, func(r *Record) {
+				r.Token, r.Attempt, r.Spent, r.Takeovers, r.Log = c.token, c.attempt, c.spent, c.takeovers, c.log
+				r.Doubted = c.doubted == "set" || c.doubted == "kept" && doubted
+			})
+			diff(t, what, begin(&seen, s, decisionWords[c.word], noon), want)
+			diff(t, what+": the record seen", seen, left)
+		}
 	}
 
 	s.ended = OutcomeLost
@@ -132,7 +140,7 @@ func TestBeginToReconcile(t *testing.T) {
 		seen := stood(state)
 		want := with(stood(state), func(r *Record) {
 			r.State, r.Version, r.Fence, r.Nonce, r.InDoubt, r.Alive = StateRunning, 0, 0, "nonce-2", DoubtBlock, false
-			r.Owner, r.Started, r.Finished = Owner{Caller: "agent-B"}, noon, time.Time{}
+			r.Owner, r.Started, r.Finished, r.Doubted = Owner{Caller: "agent-B"}, noon, time.Time{}, true
 			if state == StateRunning {
 				r.Takeovers, r.Log = 2, []Attempt{logs[0], {Fence: 7, Owner: old, Started: before, Outcome: OutcomeLost}}
 			}
@@ -162,10 +170,12 @@ func TestFinish(t *testing.T) {
 		{"uncertain, a failure's result is dropped", ending{failure: &Failure{"timeout", ClassUncertain}, result: []byte(`8`)}, StateInDoubt, OutcomeInDoubt, false, nil, false},
 		{"not done, settled", ending{failure: &Failure{"no", ClassNotDone}, settled: how}, StateFailed, OutcomeSettled, false, nil, false},
 	}
-	for _, c := range tests {
-		r := stood(StateRunning)
-		want := with(stood(StateRunning), func(r *Record) {
+	for i, c := range append(tests, tests...) {
+		claimed := with(stood(StateRunning), func(r *Record) { r.Doubted = i < len(tests) })
+		r := claimed
+		want := with(claimed, func(r *Record) {
 			r.State, r.Finished, r.Alive = c.state, noon, false
+			r.Doubted = r.Doubted || c.state == StateInDoubt
 			r.Error, r.Settled, r.Result, r.ResultOmitted = c.ending.failure, c.ending.settled, c.result, c.omitted
 			if c.success {
 				r.Executed, r.Spent, r.Succeeded = 4, 2, noon
@@ -173,7 +183,7 @@ func TestFinish(t *testing.T) {
 			r.Log = []Attempt{logs[0], {Fence: 7, Owner: old, Started: before, Ended: noon, Outcome: c.outcome}}
 		})
 		diff(t, c.what, finish(r, c.ending, noon), want)
-		diff(t, c.what+": the record given", r, stood(StateRunning))
+		diff(t, c.what+": the record given", r, claimed)
 	}
 }
 
@@ -190,7 +200,7 @@ func TestGiveBack(t *testing.T) {
 		want := with(seen, func(r *Record) { // token, result, counts, owner and times are those seen
 			r.Version, r.Fence, r.Nonce, r.InDoubt = 0, 12, "nonce-2", DoubtBlock
 			if state == StateRunning {
-				r.State, r.Takeovers, r.Log = StateInDoubt, 2, claimed.Log
+				r.State, r.Doubted, r.Takeovers, r.Log = StateInDoubt, true, 2, claimed.Log
 				r.Error = &Failure{"its worker died while it was running", ClassUncertain}
 				if r.Alive = false; stolen {
 					r.Error.Message = "its claim was stolen while it was running"
@@ -202,7 +212,7 @@ func TestGiveBack(t *testing.T) {
 }
 
 func TestSettle(t *testing.T) {
-	claimed := stood(StateRunning)
+	claimed := with(stood(StateRunning), func(r *Record) { r.Doubted = true })
 	entry := Attempt{Fence: 7, Owner: old, Started: before, Ended: noon, Outcome: OutcomeSettled}
 	for _, c := range []struct {
 		res  Resolution

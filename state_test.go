@@ -37,6 +37,7 @@ var found = map[string]*Record{
 	"succeeded ttl-1us": {State: StateSucceeded, Spent: 1, Result: []byte(`7`), Finished: noon.Add(-hour + time.Microsecond)},
 	"succeeded ttl":     {State: StateSucceeded, Spent: 1, Result: []byte(`7`), Finished: noon.Add(-hour)},
 	"succeeded 2 old":   {State: StateSucceeded, Spent: 2, Result: []byte(`7`), Finished: noon.Add(-9 * hour)},
+	"succeeded doubted": {State: StateSucceeded, Doubted: true, Spent: 1, Result: []byte(`7`), Finished: noon.Add(-9 * hour)},
 	"succeeded block":   {State: StateSucceeded, Spent: 1, Result: []byte(`7`), InDoubt: DoubtBlock, Finished: noon.Add(-time.Minute)},
 
 	"failed":           {State: StateFailed, Error: &Failure{Class: ClassNotDone}, Finished: noon.Add(-time.Minute)},
@@ -51,6 +52,10 @@ var found = map[string]*Record{
 	"failed settled":   {State: StateFailed, Error: &Failure{Class: ClassNotDone}, Settled: &Settlement{}, Finished: noon.Add(-time.Minute)},
 	"failed settl old": {State: StateFailed, Error: &Failure{Class: ClassNotDone}, Settled: &Settlement{}, Finished: noon.Add(-9 * hour)},
 	"failed no reason": {State: StateFailed, Finished: noon.Add(-time.Minute)},
+	"failed doubted":   {State: StateFailed, Doubted: true, Error: &Failure{Class: ClassNotDone}, Finished: noon.Add(-time.Minute)},
+	"failed doubt old": {State: StateFailed, Doubted: true, Error: &Failure{Class: ClassNotDone}, Finished: noon.Add(-9 * hour)},
+	"failed doubt set": {State: StateFailed, Doubted: true, Error: &Failure{Class: ClassNotDone}, Settled: &Settlement{}, Finished: noon.Add(-time.Minute)},
+	"failed doubt prm": {State: StateFailed, Doubted: true, Error: &Failure{Class: ClassPermanent}, Finished: noon.Add(-9 * hour)},
 
 	"in_doubt":      {State: StateInDoubt, Finished: noon.Add(-time.Minute)},
 	"in_doubt old":  {State: StateInDoubt, Finished: noon.Add(-9 * hour)},
@@ -85,7 +90,8 @@ func arriving() map[string]ask {
 //
 //	run    claim and run: another run          run!  the same, and Spent starts anew
 //	again  claim and run: a new token          again!
-//	same   claim and run: the same token       ask   claim and reconcile
+//	same   claim and run: the same token       same!
+//	ask    claim and reconcile
 //	value  replay                              wait  wait for the running call
 //	DUP PROG DOUBT FAIL KEY OMIT               blocked, with that reason
 const decisions = `
@@ -105,6 +111,7 @@ succeeded 3       | DUP   | DUP     | DUP    | KEY     | value  | DUP   | value 
 succeeded ttl-1us | DUP   | DUP     | DUP    | KEY     | value  | DUP   | value  | run   | run      | DUP    | run     | DUP   | DUP
 succeeded ttl     | DUP   | DUP     | DUP    | KEY     | value  | DUP   | value  | run   | run      | run!   | run!    | DUP   | DUP
 succeeded 2 old   | DUP   | DUP     | DUP    | KEY     | value  | DUP   | value  | DUP   | value    | run!   | run!    | DUP   | DUP
+succeeded doubted | DUP   | DUP     | DUP    | KEY     | value  | DUP   | value  | run   | run      | run!   | run!    | DUP   | DUP
 succeeded block   | DUP   | DUP     | DUP    | KEY     | value  | DUP   | value  | run   | run      | DUP    | run     | DUP   | DUP
 failed            | again | again   | again  | KEY     | again  | again | again  | again | again    | again  | again   | again | again
 failed old        | again | again   | again  | KEY     | again  | again | again  | again | again    | again! | again!  | again | again
@@ -118,6 +125,10 @@ failed perm max   | FAIL  | FAIL    | FAIL   | KEY     | FAIL   | FAIL  | FAIL  
 failed settled    | run   | run     | run    | KEY     | run    | run   | run    | run   | run      | run    | run     | run   | run
 failed settl old  | run   | run     | run    | KEY     | run    | run   | run    | run   | run      | run!   | run!    | run   | run
 failed no reason  | again | again   | again  | KEY     | again  | again | again  | again | again    | again  | again   | again | again
+failed doubted    | same  | same    | same   | KEY     | same   | same  | same   | same  | same     | same   | same    | same  | same
+failed doubt old  | same  | same    | same   | KEY     | same   | same  | same   | same  | same     | same!  | same!   | same  | same
+failed doubt set  | run   | run     | run    | KEY     | run    | run   | run    | run   | run      | run    | run     | run   | run
+failed doubt prm  | FAIL  | FAIL    | FAIL   | KEY     | FAIL   | FAIL  | FAIL   | FAIL  | FAIL     | run!   | run!    | FAIL  | FAIL
 in_doubt          | same  | same    | same   | KEY     | same   | same  | same   | same  | same     | same   | same    | ask   | DOUBT
 in_doubt old      | same  | same    | same   | KEY     | same   | same  | same   | same  | same     | same   | same    | ask   | DOUBT
 in_doubt reco     | DOUBT | DOUBT   | DOUBT  | KEY     | DOUBT  | DOUBT | DOUBT  | DOUBT | DOUBT    | DOUBT  | DOUBT   | ask   | DOUBT
@@ -132,6 +143,7 @@ var decisionWords = map[string]decision{
 	"again":  {action: actRun, lineage: newToken},
 	"again!": {action: actRun, lineage: newToken, reset: true},
 	"same":   {action: actRun, lineage: sameRun},
+	"same!":  {action: actRun, lineage: sameRun, reset: true},
 	"ask":    {action: actReconcile},
 	"value":  {action: actReplay},
 	"wait":   {action: actWait, reason: ErrInProgress},

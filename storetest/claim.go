@@ -58,7 +58,7 @@ func claimCases() []testCase {
 			r := e.claimNew(s, id("a"))
 			done := ended(r, ledger.StateFailed)
 			done.Key, done.Result, done.Settled = "key", []byte("1"), &ledger.Settlement{How: "happened"}
-			done.Log, done.Takeovers, done.Spent = []ledger.Attempt{{Fence: 1}}, 3, 2
+			done.Log, done.Takeovers, done.Spent, done.Doubted = []ledger.Attempt{{Fence: 1}}, 3, 2, true
 			r = e.finish(s, done)
 			c := claimOf(r.ID, r.Version)
 			again := e.claim(s, c)

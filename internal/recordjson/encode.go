@@ -82,6 +82,7 @@ func Append(dst []byte, r *ledger.Record) ([]byte, error) {
 		e.close(']')
 	}
 	e.time("succeeded", r.Succeeded)
+	e.flag("doubted", r.Doubted)
 	e.close('}')
 	return e.buf, e.err
 }

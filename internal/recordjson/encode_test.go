@@ -21,7 +21,7 @@ func marshal(r *ledger.Record) ([]byte, error) {
 		Attempt: r.Attempt, Spent: r.Spent, Starts: r.Starts, Executed: r.Executed, Takeovers: r.Takeovers,
 		Owner: owner(r.Owner), Args: toText(r.Args), ArgsDigest: r.ArgsDigest, Result: toText(r.Result),
 		Omitted: r.ResultOmitted, Error: (*failure)(r.Error), Sealed: r.Sealed,
-		Created: clock(r.Created), Started: clock(r.Started), Finished: clock(r.Finished), Succeeded: clock(r.Succeeded),
+		Created: clock(r.Created), Started: clock(r.Started), Finished: clock(r.Finished), Succeeded: clock(r.Succeeded), Doubted: r.Doubted,
 	}
 	if r.State == ledger.StateRunning {
 		s.Fence = 0
@@ -247,7 +247,7 @@ func randomRecord(rnd *rand.Rand) ledger.Record {
 		Key: str(), State: states[rnd.IntN(len(states))], Version: 9, Fence: ledger.Version(rnd.IntN(3)), Token: str(), Nonce: str(),
 		InDoubt: ledger.DoubtPolicy(rnd.IntN(3)), Attempt: rnd.IntN(3), Spent: rnd.IntN(2), Starts: rnd.Int64N(3), Executed: rnd.Int64N(2), Takeovers: rnd.IntN(2),
 		Owner: own(), Args: raw(), ArgsDigest: str(), Result: raw(), ResultOmitted: maybe(), Sealed: maybe(),
-		Created: at(), Started: at(), Finished: at(), Succeeded: at(),
+		Created: at(), Started: at(), Finished: at(), Succeeded: at(), Doubted: maybe(),
 	}
 	if maybe() {
 		r.Error = &ledger.Failure{Message: str(), Class: ledger.Class(rnd.IntN(3))}

@@ -49,6 +49,7 @@ type stored struct {
 	Log      []attempt `json:"log,omitempty"`
 
 	Succeeded time.Time `json:"succeeded,omitzero"`
+	Doubted   bool      `json:"doubted,omitempty"`
 }
 
 type owner struct {
@@ -133,7 +134,7 @@ func Decode(id ledger.ID, version ledger.Version, data []byte) (ledger.Record, e
 		Attempt: s.Attempt, Spent: s.Spent, Starts: s.Starts, Executed: s.Executed, Takeovers: s.Takeovers,
 		Owner: ledger.Owner(s.Owner), Args: fromText(s.Args), ArgsDigest: s.ArgsDigest, Result: fromText(s.Result),
 		ResultOmitted: s.Omitted, Error: (*ledger.Failure)(s.Error), Settled: (*ledger.Settlement)(s.Settled), Sealed: s.Sealed,
-		Created: s.Created, Started: s.Started, Finished: s.Finished, Succeeded: s.Succeeded,
+		Created: s.Created, Started: s.Started, Finished: s.Finished, Succeeded: s.Succeeded, Doubted: s.Doubted,
 	}
 	if r.State == ledger.StateRunning {
 		r.Fence = version

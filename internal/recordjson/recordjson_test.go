@@ -33,6 +33,7 @@ func records() map[string]ledger.Record {
 		"running": {ID: id, State: ledger.StateRunning, Version: 5, Fence: 5, Token: "t", Nonce: "n", Attempt: 1, Starts: 1, Started: at, Created: at},
 		"empty":   {ID: id, State: ledger.StateSucceeded, Version: 6, Fence: 5, Result: []byte{}},
 		"omitted": {ID: id, State: ledger.StateSucceeded, Version: 6, Fence: 5, ResultOmitted: true},
+		"doubted": {ID: id, State: ledger.StateFailed, Version: 6, Fence: 5, Token: "t", Attempt: 2, Starts: 2, Error: &ledger.Failure{Message: "connection refused", Class: ledger.ClassNotDone}, Finished: at, Doubted: true},
 	}
 }
 
