@@ -103,7 +103,7 @@ func (k *call) mayApply(o *op) bool {
 }
 
 // bound is how many effects the attempts with one token may have. The token
-// is the same over the attempts of a run, but for one that certainly did nothing.
+// is the same over the attempts of a run, but after one that certainly did nothing and where none is in doubt.
 func bound(t *trace.Tool, attempts, late int) int {
 	switch {
 	case t.World == trace.WorldToken, t.InDoubt == "block":

@@ -10,17 +10,26 @@ import (
 
 // Deciders with one decision that is wrong, as a mistake in state.go would be.
 type (
-	freshTokens   struct{ decider } // each attempt has a token of its own
-	neverInDoubt  struct{ decider } // a dead owner's call runs again under any policy
-	forgetsPolicy struct{ decider } // a claim stores its own policy
-	forgetsDoubt  struct{ decider } // a claim of a dead owner's call, given back, removes the record
-	runsAgain     struct{ decider } // a success is no reason not to run
-	otherResult   struct{ decider } // a success is recorded with a result of another attempt
+	freshTokens       struct{ decider } // each attempt has a token of its own
+	freshAfterNotDone struct{ decider } // NotDone ends the token, whatever is in doubt
+	neverInDoubt      struct{ decider } // a dead owner's call runs again under any policy
+	forgetsPolicy     struct{ decider } // a claim stores its own policy
+	forgetsDoubt      struct{ decider } // a claim of a dead owner's call, given back, removes the record
+	runsAgain         struct{ decider } // a success is no reason not to run
+	otherResult       struct{ decider } // a success is recorded with a result of another attempt
 )
 
 func (d freshTokens) Claim(seen *ledger.Record, p *ledger.Policy, id ledger.ID, token, nonce string, now time.Time) ledger.Record {
 	r := d.decider.Claim(seen, p, id, token, nonce, now)
 	r.Token = token
+	return r
+}
+
+func (d freshAfterNotDone) Claim(seen *ledger.Record, p *ledger.Policy, id ledger.ID, token, nonce string, now time.Time) ledger.Record {
+	r := d.decider.Claim(seen, p, id, token, nonce, now)
+	if seen != nil && seen.State == ledger.StateFailed {
+		r.Token = token
+	}
 	return r
 }
 

@@ -18,6 +18,7 @@
 // any time after that. A claim whose answer is lost is sent again until it is
 // settled, and then used or given back. A person looks at a call in doubt under
 // DoubtBlock and settles it by what he saw, which may be outdated when it is written.
+// A tool that could not connect says NotDone, also where an earlier attempt of the run is in doubt.
 // The world is plain, honours the token, or refuses older fences once it was asked.
 // After all faults the call is asked for again, and has to end (I7).
 //
@@ -38,11 +39,6 @@
 // crash, or two losses and a crash: 15 times as many states, minutes instead of seconds.
 //
 // # What is assumed
-//
-// NotDone is a word about the call, not about one attempt. A tool that returns it
-// because an attempt could not connect, while an earlier attempt of the run
-// is in doubt, ends the idempotency token: the next attempt has another, and a
-// world that honours tokens then sees two effects (TestNotDoneAfterDoubt).
 //
 // A takeover, where effects are bounded by their number, is any grant that follows a doubt: of a record whose
 // owner died, and of one that its owner left in doubt. A worker that outlives its lease

@@ -102,9 +102,6 @@ func (m *model) effectAnswered(s *state, who int) {
 	if n.add(message{kind: lateEffect, actor: uint8(who), run: run, rec: held}) {
 		end(&n, m.fail(held, doubt), uncertain, "its tool times out; the request is still on its way")
 	}
-	if s.seen.doubted && !m.config.careless {
-		return // NotDone is a word about the call, not about its last attempt alone
-	}
 	n = *s
 	m.loses(&n)
 	end(&n, m.fail(held, ledger.ClassNotDone), 0, "can not connect to the world: certainly not done")

@@ -93,7 +93,7 @@ func (m *machine) intern(r ledger.Record) recID {
 	if r.Settled != nil {
 		settled = r.Settled.How
 	}
-	key := fmt.Sprintf("%s %d %d %s %s %d %d %s %s %v %s %s", r.State, r.Version, r.Fence, r.Token, r.Nonce, r.InDoubt, r.Spent, r.Owner.Session, r.Result, r.ResultOmitted, failure, settled)
+	key := fmt.Sprintf("%s %d %d %s %s %d %v %d %s %s %v %s %s", r.State, r.Version, r.Fence, r.Token, r.Nonce, r.InDoubt, r.Doubted, r.Spent, r.Owner.Session, r.Result, r.ResultOmitted, failure, settled)
 	id, ok := m.ids[key]
 	if !ok {
 		id = recID(len(m.records))

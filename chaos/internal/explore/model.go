@@ -170,15 +170,12 @@ var faultNames = [...]string{
 
 // A config is one search.
 type config struct {
-	fault  fault
-	policy ledger.DoubtPolicy
-	world  worldKind
-	looser bool // worker 3 comes with DoubtRetry, whatever the others have
-	// careless: the tool says NotDone of an attempt that could not connect, also
-	// where an earlier attempt of the run is in doubt.
-	careless bool
-	broken   rule
-	decider  decider // nil: the real one
-	until    string  // stop when this invariant was found broken; "": search everything
-	budget   budget
+	fault   fault
+	policy  ledger.DoubtPolicy
+	world   worldKind
+	looser  bool // worker 3 comes with DoubtRetry, whatever the others have
+	broken  rule
+	decider decider // nil: the real one
+	until   string  // stop when this invariant was found broken; "": search everything
+	budget  budget
 }

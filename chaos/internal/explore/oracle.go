@@ -17,7 +17,6 @@ type oracle struct {
 	granted   uint64         // fences
 	strictest uint8          // in-doubt policy of all that were granted
 	running   bool           // the last grant was to run the tool, and has not ended
-	doubted   bool           // and neither a query nor a person changes that
 	doubt     bool           // an earlier attempt of the run may have had its effect
 	success   [maxRuns]uint8 // 1 + the recorded result of each run; 0: none
 	settled   bool           // the success was found by a person or by asking the world
@@ -82,7 +81,7 @@ func (m *model) ending(n *state, who int, flags uint8, done, stored recID) {
 	}
 	o.open = 0
 	if o.running && r.State == ledger.StateInDoubt && flags&uncertain != 0 {
-		o.doubt, o.doubted = true, true
+		o.doubt = true
 	}
 	o.running = false
 	switch {
@@ -109,7 +108,6 @@ func (m *model) ending(n *state, who int, flags uint8, done, stored recID) {
 	m.written(n, stored)
 	if who == person && r.State != ledger.StateSucceeded {
 		o.run++
-		o.doubted = false
 	}
 }
 
@@ -135,7 +133,7 @@ func (m *model) replaying(n *state, rec recID) {
 // had their effect although nobody was told.
 func (m *model) starting(o *oracle, who int, flags uint8) {
 	if o.running { // the last grant was to run, and never ended
-		o.doubt, o.doubted = true, true
+		o.doubt = true
 	}
 	if flags&asked != 0 {
 		o.doubt = false // as far as the policy is concerned

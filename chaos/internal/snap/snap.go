@@ -12,7 +12,7 @@ import (
 func Of(r *ledger.Record) *trace.Snapshot {
 	s := &trace.Snapshot{
 		State: string(r.State), Version: int64(r.Version), Fence: int64(r.Fence),
-		Nonce: r.Nonce, Token: r.Token, InDoubt: r.InDoubt.String(),
+		Nonce: r.Nonce, Token: r.Token, InDoubt: r.InDoubt.String(), Doubted: r.Doubted,
 		Attempt: r.Attempt, Starts: r.Starts, Executed: r.Executed, Spent: r.Spent, Takeovers: r.Takeovers,
 		Session: r.Owner.Session, PID: r.Owner.PID, Caller: r.Owner.Caller,
 		Result: string(r.Result), Omitted: r.ResultOmitted,

@@ -13,7 +13,7 @@ import (
 func TestOf(t *testing.T) {
 	r := ledger.Record{
 		ID: ledger.ID{Workflow: "order/42", Tool: "charge card", Fingerprint: "ab"}, State: ledger.StateFailed,
-		Version: 9, Fence: 7, Token: "t", Nonce: "n", InDoubt: ledger.DoubtBlock,
+		Version: 9, Fence: 7, Token: "t", Nonce: "n", InDoubt: ledger.DoubtBlock, Doubted: true,
 		Attempt: 2, Spent: 1, Starts: 3, Executed: 4, Takeovers: 5,
 		Owner:  ledger.Owner{Session: "s", Host: "h", PID: 6, Caller: "c"},
 		Result: []byte(`{"a":1}`), ResultOmitted: true,
@@ -24,7 +24,7 @@ func TestOf(t *testing.T) {
 	}
 	got := Of(&r)
 	want := &trace.Snapshot{
-		ID: "order%2F42/charge%20card/ab", State: "failed", Version: 9, Fence: 7, Nonce: "n", Token: "t", InDoubt: "block",
+		ID: "order%2F42/charge%20card/ab", State: "failed", Version: 9, Fence: 7, Nonce: "n", Token: "t", InDoubt: "block", Doubted: true,
 		Attempt: 2, Starts: 3, Executed: 4, Spent: 1, Takeovers: 5, Session: "s", PID: 6, Caller: "c",
 		Result: `{"a":1}`, Omitted: true, Class: "permanent", Settled: "happened", SettledBy: "me", Alive: true,
 		Log: []trace.LogEntry{{Fence: 3, Session: "old", Outcome: "lost"}}, Attempts: 10, Blocked: 8,

@@ -169,6 +169,7 @@ type Snapshot struct {
 	Nonce     string     `json:"nonce,omitempty"`
 	Token     string     `json:"token,omitempty"`
 	InDoubt   string     `json:"in_doubt,omitempty"`
+	Doubted   bool       `json:"doubted,omitempty"` // an attempt of the run ended in doubt
 	Attempt   int        `json:"attempt,omitempty"`
 	Starts    int64      `json:"starts,omitempty"`
 	Executed  int64      `json:"executed,omitempty"`
