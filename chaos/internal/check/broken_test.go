@@ -222,6 +222,14 @@ var brokenRuns = []struct {
 		b.success("w00.0", "retry", `1`)
 		b.effects[0].Result = `2`
 	}},
+	{"two tools are told the same fence", false, []string{"I11"}, func(b *tale) {
+		d := b.do("w00.0", "retry")
+		r := d.claim("new")
+		d.attempt(r, "", trace.ToolFailed, "not_done")
+		d.attempt(r, trace.Done, trace.OK, `1`)
+		d.finish(r, "succeeded", `1`)
+		d.end(trace.Line{Outcome: trace.OK, Value: `1`})
+	}},
 	{"a fence from a counter of one's own", false, []string{"I11"}, func(b *tale) {
 		d := b.do("w00.0", "retry")
 		c := d.part(trace.Line{Kind: trace.Claim})
@@ -243,13 +251,20 @@ var brokenRuns = []struct {
 		b.version = 2
 		b.success("w00.0", "retry", `2`)
 	}},
-	{"a blocked call runs", false, []string{"I12"}, func(b *tale) {
+	{"a blocked call runs", false, []string{"I11", "I12"}, func(b *tale) {
 		r := b.success("w00.0", "retry", `1`)
 		d := b.do("w00.0", "retry")
 		d.attempt(r, "", trace.OK, `1`)
 		d.answered(trace.Replayed, `1`)
 	}},
-	{"a call that was not started runs", false, []string{"I12"}, func(b *tale) {
+	{"a call that was told not to have started runs", false, []string{"I12"}, func(b *tale) {
+		d := b.do("w00.0", "retry")
+		r := d.claim("new")
+		d.attempt(r, trace.Done, trace.OK, `1`)
+		d.finish(r, "succeeded", `1`)
+		d.end(trace.Line{Outcome: trace.NotStarted, Err: "unavailable"})
+	}},
+	{"a call that was not started runs", false, []string{"I11", "I12"}, func(b *tale) {
 		r := b.success("w00.0", "retry", `1`)
 		d := b.do("w00.0", "retry")
 		d.attempt(r, "", trace.OK, `1`)

@@ -93,6 +93,9 @@ func (c *checker) separatedInStore(k *call) {
 				}
 				continue
 			}
+			if w.Record == nil && w.Gone && before != nil && !k.removes(before.Rev) {
+				c.violated("I1", k, w.At, "the record of fence %d was deleted at revision %d while its running key was there, and its owner removed nothing", before.Rev, rev)
+			}
 			if w.Record == nil || w.Record.State != running {
 				continue
 			}
@@ -120,13 +123,18 @@ func (c *checker) separatedInStore(k *call) {
 		switch {
 		case !c.sessions[key.Session]:
 			c.undecided("I1", "the store's writes do not tell of a session")
-		case !slices.Contains(c.gone[key.Session], gone.Rev):
+		case !slices.ContainsFunc(c.gone[key.Session], func(rev int64) bool { return rev <= gone.Rev }): // a session that knows that it is lost deletes its own key first
 			c.violated("I1", k, gone.At, "the running key of fence %d went away at revision %d, and its session %s did not", key.Rev, gone.Rev, key.Session)
 		}
 	})
 }
 
-// growing checks I11.
+// removes reports whether the owner of the fence has sent its claim's removal.
+func (k *call) removes(fence int64) bool {
+	return slices.ContainsFunc(k.endings, func(e *ending) bool { return e.fence == fence && e.removes() })
+}
+
+// growing checks I11: of the grants, and of what the tools were told.
 func (c *checker) growing(k *call) {
 	type seen struct{ at, version int64 }
 	var all []seen
@@ -158,11 +166,25 @@ func (c *checker) growing(k *call) {
 		}
 		fences[g.fence] = g.nonce
 	}
+	told := map[int64]*op{}
+	for _, o := range k.ops {
+		if o.kind != trace.Attempt {
+			continue
+		}
+		c.looked("I11")
+		if other := told[o.fence]; other != nil {
+			c.violated("I11", k, o.start, "the tool was started twice with fence %d: by %s and by %s", o.fence, other.proc.name, o.proc.name)
+		}
+		told[o.fence] = o
+	}
 }
 
 // granted checks I9.
 func (c *checker) granted(k *call) {
 	for _, e := range k.effects {
+		if e.Worker == trace.Person {
+			continue // whoever resolves a call asks under no claim of his own
+		}
 		c.looked("I9")
 		g := k.byFence[e.Fence]
 		switch {

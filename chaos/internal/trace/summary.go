@@ -92,30 +92,39 @@ type MutantResult struct {
 	Want     []string `json:"want"`   // invariants, any of which has to catch it
 	Caught   []string `json:"caught"` // those that did
 	Runs     int      `json:"runs"`
+	Control  bool     `json:"control"` // the same runs with the rule whole violate nothing
 	OK       bool     `json:"ok"`
 	Evidence string   `json:"evidence,omitempty"`
 }
 
+// PowerCuts are those that were played on a SQLite ledger: its files were rebuilt from what had been synced.
+type PowerCuts struct {
+	Acknowledged int            `json:"acknowledged"` // claims, finishes and removals of the traced run
+	Cuts         map[string]int `json:"cuts"`         // by variant
+	Lost         int            `json:"lost"`
+}
+
 // Summary is summary.json: all of a chaos run, which may have several layers.
 type Summary struct {
-	Schema   int                      `json:"schema"`
-	Verdict  string                   `json:"verdict"` // "passed", "violated" or "invalid"
-	Why      []string                 `json:"why,omitempty"`
-	Command  string                   `json:"command"` // that repeats it
-	Run      Run                      `json:"run"`
-	Took     time.Duration            `json:"took_ns"`
-	Explorer any                      `json:"explorer,omitempty"`
-	Faults   map[string]int           `json:"faults"`            // by kind
-	Beyond   int                      `json:"beyond"`            // pauses beyond the lease
-	Windows  map[string]int           `json:"windows,omitempty"` // kills and pauses by the window they landed in
-	Floors   []Floor                  `json:"floors,omitempty"`
-	Rate     float64                  `json:"calls_per_second,omitempty"`
-	Latency  map[string]time.Duration `json:"latency_ns,omitempty"` // "p50", "p99", "max" of Do
-	Findings Findings                 `json:"findings"`
-	Cells    []CellCount              `json:"cells,omitempty"`
-	Mutants  []MutantResult           `json:"mutants,omitempty"`
-	Schedule string                   `json:"schedule,omitempty"` // digest of the workload's and faults' schedule: the same for the same seed and options
-	Dir      string                   `json:"dir"`                // with the data
+	Schema    int                      `json:"schema"`
+	Verdict   string                   `json:"verdict"` // "passed", "violated" or "invalid"
+	Why       []string                 `json:"why,omitempty"`
+	Command   string                   `json:"command"` // that repeats it
+	Run       Run                      `json:"run"`
+	Took      time.Duration            `json:"took_ns"`
+	Explorer  any                      `json:"explorer,omitempty"`
+	Faults    map[string]int           `json:"faults"`            // by kind
+	Beyond    int                      `json:"beyond"`            // pauses beyond the lease
+	Windows   map[string]int           `json:"windows,omitempty"` // kills and pauses by the window they landed in
+	Floors    []Floor                  `json:"floors,omitempty"`
+	Rate      float64                  `json:"calls_per_second,omitempty"`
+	Latency   map[string]time.Duration `json:"latency_ns,omitempty"` // "p50", "p99", "max" of Do
+	Findings  Findings                 `json:"findings"`
+	Cells     []CellCount              `json:"cells,omitempty"`
+	Mutants   []MutantResult           `json:"mutants,omitempty"`
+	PowerCuts *PowerCuts               `json:"power_cuts,omitempty"`
+	Schedule  string                   `json:"schedule,omitempty"` // digest of the workload's and faults' schedule: the same for the same seed and options
+	Dir       string                   `json:"dir"`                // with the data
 }
 
 // A Floor is something that a run must reach to count.

@@ -196,6 +196,9 @@ type LogEntry struct {
 	Outcome string `json:"outcome"`
 }
 
+// Person is the Worker of a query that is not made under a claim: by who resolves a call in doubt.
+const Person = "person"
+
 // What the world did with a request.
 const (
 	Done    = "effect"  // the effect happened
@@ -237,6 +240,7 @@ const (
 	FaultLeader  = "leader"  // the leader is
 	FaultCompact = "compact" // the store's history is compacted
 	FaultRevoke  = "revoke"  // a worker's lease is revoked by an operator
+	FaultLate    = "late"    // what a worker says is held back, and arrives after Until
 )
 
 // A Fault is one thing that was done to the system, or that happened to its processes.
