@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ledger-once/ledger/chaos"
 	"github.com/ledger-once/ledger/internal/demo"
 )
 
@@ -42,6 +43,7 @@ func Main(args []string, in io.Reader, out, err io.Writer) int {
 }
 
 func (a *app) main() int {
+	chaos.Enter(nil) // before signals: chaos decides when its processes end
 	if len(a.args) > 1 && a.args[1] == demo.WorkerCommand {
 		return a.work() // before signals: the demo decides when its workers end
 	}
@@ -144,6 +146,6 @@ func (a *app) root() *cobra.Command {
 	root.SetIn(a.in)
 	root.SetOut(a.out)
 	root.SetErr(a.err)
-	root.AddCommand(a.demoCommand(), a.versionCommand())
+	root.AddCommand(a.chaosCommand(), a.demoCommand(), a.versionCommand())
 	return root
 }
