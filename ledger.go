@@ -218,6 +218,10 @@ func recalled[T any](ctx context.Context, g *Guard, p *prepared, r *Record, d de
 // new token, and steals the claim of a running one, whose tool's context is
 // cancelled with ErrFenced: at once in this process, by a Watcher's notice in another; without a
 // Watcher it runs on. Nothing stops a tool that ignores its context: the action can happen twice.
+//
+// A Force that returns "not started" with ErrUnavailable gives back what its claim may have
+// written, once the store answers. If its process dies before that, the call is in doubt, whatever was recorded before, and
+// goes on by its InDoubt policy.
 func Force[T any](ctx context.Context, g *Guard, c Call, fn func(context.Context) (T, error)) (Result[T], error) {
 	p, err := g.prepare(ctx, &c)
 	if err != nil {
