@@ -46,8 +46,6 @@ func Excluded(c trace.Cell) string {
 		return "a process that is stopped within a commit holds the turn of all writers: nobody could act meanwhile (docs/adr/0002-sqlite.md)"
 	case p == point.EffectSent && c.World == trace.WorldHold, p == point.EffectDone && c.World == trace.WorldHold:
 		return "the downstream holds its answers: the same as plain there, since the answer is never read"
-	case c.World == trace.WorldFence && c.InDoubt != "reconcile" && c.Store == "etcd" && c.Fault != trace.FaultKill && c.Fault != trace.FaultPause:
-		return "without a reconciliation a downstream that refuses older fences is told apart from plain by kills and pauses alone"
 	}
 	return ""
 }

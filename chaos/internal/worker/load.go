@@ -19,7 +19,7 @@ import (
 // callers that come by at about the same time, 9 are of a few hot calls, and 6 go to
 // keys that are forgotten, forced and resolved besides.
 func StepOf(seed uint64, worker, caller int, n uint64, tools []trace.Tool) Step {
-	// The last byte tells callers apart: more than 256 would share operations.
+	// Options bound workers and callers to 64, so no two share a stream.
 	r := rand.New(rand.NewPCG(seed^uint64(worker)<<40^uint64(caller)<<32, n))
 	s := Step{Kind: trace.Do, Tool: tools[r.IntN(len(tools))].Name}
 	switch p := r.IntN(100); {

@@ -1,0 +1,68 @@
+package worker
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+
+	"go.uber.org/goleak"
+
+	"github.com/ledger-once/ledger/chaos/internal/point"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// A call halts once where it was told to, and goes on when it is told to.
+func TestHalts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var said []Note
+		h := newHalts([]Halt{{Point: point.Claimed, Key: "a"}}, func(n Note) { said = append(said, n) })
+		if h.at(point.Claimed, "b") || h.at(point.Finished, "a") {
+			t.Error("a call halted where nothing was armed")
+		}
+		passed := false
+		go func() { passed = h.at(point.Claimed, "a") }()
+		synctest.Wait()
+		if len(said) != 1 || said[0].Hit != point.Claimed || passed {
+			t.Errorf("said %+v, passed %v; want a halt", said, passed)
+		}
+		h.release(point.Claimed)
+		synctest.Wait()
+		if !passed {
+			t.Error("it did not go on")
+		}
+		if h.at(point.Claimed, "a") {
+			t.Error("it halted twice")
+		}
+	})
+}
+
+// A late request is sent when the harness says go, although its sender's context has ended by then.
+func TestLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var said []Note
+		h := newHalts([]Halt{{Point: point.ClaimSent, Late: true}}, func(n Note) { said = append(said, n) })
+		sent := false
+		send := func(ctx context.Context) { sent = ctx.Err() == nil }
+		ctx, cancel := context.WithCancel(t.Context())
+		if !h.late(ctx, point.ClaimSent, send) {
+			t.Fatal("it was not taken over")
+		}
+		if h.late(ctx, point.ClaimSent, send) {
+			t.Error("the copy that is sent again was taken over, too")
+		}
+		cancel()
+		synctest.Wait()
+		if sent {
+			t.Error("it was sent at once")
+		}
+		h.release(point.ClaimSent)
+		h.sending.Wait()
+		if !sent {
+			t.Error("it was not sent, or under its sender's context")
+		}
+		if len(said) != 2 || said[0].Hit != point.ClaimSent || said[1].Sent != point.ClaimSent {
+			t.Errorf("said %+v", said)
+		}
+	})
+}
