@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -67,8 +67,6 @@ type Options struct {
 	Progress func(line string)
 	// Command starts a process that calls Enter; the role is appended. Defaults to this program.
 	Command []string
-	// Log gets what processes write to standard error in the end of a failed run. Defaults to none.
-	Log io.Writer
 }
 
 // ErrOptions is matched by the error for options that can not be used.
@@ -148,6 +146,13 @@ func (o *Options) filled(reg *Registry) (Options, error) {
 		return opts, fmt.Errorf("%w: %d callers; use 1 to 64", ErrOptions, opts.Callers)
 	case opts.Duration < 10*time.Second || opts.Duration > 24*time.Hour:
 		return opts, fmt.Errorf("%w: a duration of %v; use 10s to 24h", ErrOptions, opts.Duration)
+	}
+	if len(opts.Command) == 0 {
+		exe, err := os.Executable()
+		if err != nil {
+			return opts, err
+		}
+		opts.Command = []string{exe}
 	}
 	return opts, nil
 }

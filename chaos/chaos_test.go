@@ -74,11 +74,6 @@ func TestSoak(t *testing.T) {
 			}
 			o.Layers, o.Dir, o.Seed = []string{chaos.Soak}, t.TempDir(), 7
 			o.Progress = func(line string) { t.Log(line) }
-			exe, err := os.Executable()
-			if err != nil {
-				t.Fatal(err)
-			}
-			o.Command = []string{exe}
 			r, err := chaos.Run(t.Context(), &o)
 			if err != nil {
 				t.Fatal(err)
@@ -126,17 +121,13 @@ func TestOptions(t *testing.T) {
 func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	stop := errors.New("somebody pressed Ctrl-C")
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := chaos.Options{Store: "sqlite", Layers: []string{chaos.Soak}, Workers: 2, Duration: time.Hour, Dir: t.TempDir(), Command: []string{exe},
+	o := chaos.Options{Store: "sqlite", Layers: []string{chaos.Soak}, Workers: 2, Duration: time.Hour, Dir: t.TempDir(),
 		Progress: func(line string) {
 			if strings.Contains(line, " of 1h0m0s") {
 				cancel(stop)
 			}
 		}}
-	_, err = chaos.Run(ctx, &o)
+	_, err := chaos.Run(ctx, &o)
 	if !errors.Is(err, stop) {
 		t.Errorf("got %v, want %v", err, stop)
 	}

@@ -71,11 +71,6 @@ func (a *app) chaosCommand() *cobra.Command {
 }
 
 func (a *app) chaos(ctx context.Context, o *chaos.Options, check string, asJSON bool) error {
-	exe, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("chaos: %w", err)
-	}
-	o.Command, o.Log = []string{exe}, a.err
 	// A worker that was killed breaks the pipe of its orders: that is none of our own output.
 	signal.Ignore(syscall.SIGPIPE)
 	live := a.live(a.err)
@@ -83,7 +78,10 @@ func (a *app) chaos(ctx context.Context, o *chaos.Options, check string, asJSON 
 	for _, found := range chaos.Leftovers(o.Dir) {
 		fmt.Fprintf(a.err, "ledger: %s\n", found)
 	}
-	var report *chaos.Report
+	var (
+		report *chaos.Report
+		err    error
+	)
 	if check != "" {
 		report, err = chaos.Check(ctx, check)
 	} else {
