@@ -5,6 +5,7 @@ package chaos_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
@@ -15,11 +16,18 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/ledger-once/ledger"
 	"github.com/ledger-once/ledger/chaos"
+	"github.com/ledger-once/ledger/sqlitestore"
 )
 
 func TestMain(m *testing.M) {
-	chaos.Enter(nil)
+	chaos.Enter(&chaos.Registry{
+		Stores: map[string]chaos.Open{"mine": func(ctx context.Context, path string) (ledger.Store, error) { return sqlitestore.Open(ctx, path, nil) }},
+		Tools: map[string]chaos.Code{"mine": func(ctx context.Context, key string, act func(context.Context) (json.RawMessage, error)) (json.RawMessage, error) {
+			return act(ctx)
+		}},
+	})
 	goleak.VerifyTestMain(m)
 }
 
@@ -66,6 +74,7 @@ func TestShort(t *testing.T) {
 func TestSoak(t *testing.T) {
 	for _, o := range []chaos.Options{
 		{Store: "sqlite", Workers: 4, Duration: 10 * time.Second},
+		{Store: "mine", Path: filepath.Join(t.TempDir(), "mine.db"), Tool: "mine", Workers: 3, Duration: 10 * time.Second},
 		{Store: "etcd", Members: 3, Workers: 4, Duration: 20 * time.Second},
 	} {
 		t.Run(o.Store, func(t *testing.T) {
