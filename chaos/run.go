@@ -188,7 +188,7 @@ func (r *Report) Print(w io.Writer, width int, color bool) error {
 	return report.Text(w, &r.Summary, width, color)
 }
 
-// write writes summary.json and report.html.
+// write writes summary.json and report.html to dir. The swimlanes are drawn from the run's own directory.
 func (r *Report) write(dir string) error {
 	if err := trace.Save(filepath.Join(dir, trace.SummaryFile), &r.Summary); err != nil {
 		return err
@@ -197,11 +197,7 @@ func (r *Report) write(dir string) error {
 	if err != nil {
 		return err
 	}
-	soakDir := filepath.Join(dir, Soak)
-	if _, err := os.Stat(soakDir); err != nil {
-		soakDir = dir
-	}
-	return errors.Join(report.HTML(page, &r.Summary, soakDir), page.Close())
+	return errors.Join(report.HTML(page, &r.Summary, filepath.Join(r.Dir, Soak)), page.Close())
 }
 
 // copyTo copies the two files, and porcupine's picture if there is one.

@@ -71,6 +71,7 @@ func (r *Report) soak(ctx context.Context, o *Options, keeper *proc.Keeper, dir 
 		return err
 	}
 	o.progress("soak: checking what was written down …")
+	r.Run.From, r.Run.To = site.Run.From, site.Run.To
 	found, err := check.Run(ctx, dir, nil)
 	if err != nil {
 		return fmt.Errorf("check: %w", err)
