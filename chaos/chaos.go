@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -147,6 +148,24 @@ func (o *Options) filled(reg *Registry) (Options, error) {
 	case opts.Duration < 10*time.Second || opts.Duration > 24*time.Hour:
 		return opts, fmt.Errorf("%w: a duration of %v; use 10s to 24h", ErrOptions, opts.Duration)
 	}
+	if can := opts.possible(); len(opts.Faults) > 0 {
+		for _, f := range opts.Faults {
+			if !slices.Contains(can, f) {
+				return opts, fmt.Errorf("%w: the fault %q does not happen in the layers %s on %s; these do: %s",
+					ErrOptions, f, strings.Join(opts.Layers, ","), storeName(cmp.Or(opts.Store, "etcd"), opts.members()), strings.Join(can, ", "))
+			}
+		}
+	}
+	if opts.Dir != "" {
+		if at, err := os.Stat(opts.Dir); err != nil || !at.IsDir() {
+			return opts, fmt.Errorf("%w: the directory %s is not there; make it, or name another one", ErrOptions, opts.Dir)
+		}
+	}
+	if opts.Report != "" {
+		if err := os.MkdirAll(opts.Report, 0o700); err != nil {
+			return opts, fmt.Errorf("%w: the report can not be written: %w", ErrOptions, err)
+		}
+	}
 	if len(opts.Command) == 0 {
 		exe, err := os.Executable()
 		if err != nil {
@@ -155,6 +174,22 @@ func (o *Options) filled(reg *Registry) (Options, error) {
 		opts.Command = []string{exe}
 	}
 	return opts, nil
+}
+
+// members is 0 for a store that is no cluster.
+func (o *Options) members() int {
+	if o.Store == "" || o.Store == "etcd" {
+		return o.Members
+	}
+	return 0
+}
+
+// possible are the faults that the layers can bring about on the store.
+func (o *Options) possible() []string {
+	if slices.Contains(o.Layers, Points) && o.Store != "sqlite" {
+		return Faults()
+	}
+	return soak.Kinds(o.members())
 }
 
 func def[T comparable](p *T, byDef T) {

@@ -110,6 +110,9 @@ func TestOptions(t *testing.T) {
 	}{
 		{chaos.Options{Store: "redis"}, "etcd, sqlite"},
 		{chaos.Options{Faults: []string{"fire"}}, "kill, pause"},
+		{chaos.Options{Store: "sqlite", Layers: []string{chaos.Soak}, Faults: []string{"cut"}}, "these do: kill, pause"},
+		{chaos.Options{Members: 1, Layers: []string{chaos.Soak}, Faults: []string{"leader"}}, "these do: kill, pause, cut"},
+		{chaos.Options{Report: "/proc/none"}, "report"},
 		{chaos.Options{Policies: []string{"never"}}, "retry, block, reconcile"},
 		{chaos.Options{Worlds: []string{"flat"}}, "plain, token"},
 		{chaos.Options{Layers: []string{"all"}}, "explore, points"},
@@ -143,6 +146,11 @@ func TestInterrupted(t *testing.T) {
 	dir := chaos.DirOf(err)
 	if _, err := os.Stat(filepath.Join(dir, "soak", "history")); err != nil {
 		t.Errorf("the data are gone: %v", err)
+	}
+	// What was written down can be checked, and a kill of all at once violates nothing.
+	r, err := chaos.Check(t.Context(), dir)
+	if err != nil || len(r.Findings.Violations) > 0 {
+		t.Errorf("%v, %+v", err, r)
 	}
 	if left := chaos.Leftovers(o.Dir); len(left) > 0 {
 		t.Errorf("left behind: %v", left)

@@ -13,9 +13,11 @@
 // [Run] runs them. Workers and members are processes, started from the same binary, so a program
 // that runs chaos calls [Enter] first thing in main (a test: in TestMain):
 //
+//	func open(ctx context.Context, path string) (ledger.Store, error) { return mine.Open(ctx, path) }
+//
 //	func main() {
 //		chaos.Enter(&chaos.Registry{Stores: map[string]chaos.Open{"mine": open}})
-//		report, err := chaos.Run(ctx, &chaos.Options{Store: "mine", Path: "/tmp/mine", Layers: []string{chaos.Soak}})
+//		report, err := chaos.Run(context.Background(), &chaos.Options{Store: "mine", Path: "/tmp/mine", Layers: []string{chaos.Soak}})
 //		...
 //	}
 //

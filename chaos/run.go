@@ -228,7 +228,8 @@ func Check(ctx context.Context, dir string) (*Report, error) {
 	}
 	run, err := trace.Load(at)
 	if err != nil {
-		return nil, fmt.Errorf("chaos: %w", err)
+		return nil, fmt.Errorf("chaos: %w: %s holds no soak, nor a run of another layer's (%s in it, or in %s); the directories of runs are named in what they print: %v",
+			ErrOptions, dir, trace.RunFile, Soak, err)
 	}
 	began := time.Now()
 	found, err := check.Run(ctx, at, nil)

@@ -36,30 +36,36 @@ func (a *app) chaosCommand() *cobra.Command {
 			"  soak      random faults for --duration\n" +
 			"  points    each fault at each dangerous place of a call; see below\n" +
 			"  mutants   guards and stores with one rule broken, which must be caught; see below\n\n" +
-			"points and mutants need a binary with failpoints, which a release has not:\n\n" +
+			"points and mutants need a binary with failpoints, which releases leave out:\n\n" +
 			"  go run -tags failpoint ./cmd/ledger chaos --layer points,mutants\n\n" +
 			"The same --seed gives the same schedule of calls and faults; not the same interleaving.\n" +
 			"The exit code is 1 if something was violated, or if too few faults or calls happened\n" +
-			"for the run to count. It needs Linux.",
+			"for the run to count; 64 for wrong options; 130 after Ctrl-C. It needs Linux.",
 		Example: "  ledger chaos --seed 1 --duration 10m --report out\n" +
 			"  ledger chaos --store sqlite --duration 30s --fault kill,pause\n" +
 			"  ledger chaos --check /tmp/ledger-chaos-123",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, name := range []string{"members", "workers", "callers", "seed", "duration"} {
+				// To the package 0 stands for the default; who writes it means 0.
+				if f := cmd.Flag(name); f.Changed && (f.Value.String() == "0" || f.Value.String() == "0s") {
+					return usage(fmt.Errorf("--%s is 0; give more, or leave it out", name))
+				}
+			}
 			return a.chaos(cmd.Context(), &o, check, asJSON)
 		},
 	}
 	f := cmd.Flags()
 	f.StringSliceVar(&o.Layers, "layer", []string{chaos.Explore, chaos.Soak}, "`LAYERS` to run: explore, points, soak, mutants")
 	f.StringVar(&o.Store, "store", "", "`STORE`: etcd or sqlite (default etcd; both for points and mutants)")
-	f.IntVar(&o.Members, "members", 3, "`N` members of the etcd cluster")
-	f.IntVar(&o.Workers, "workers", 8, "`N` worker processes")
+	f.IntVar(&o.Members, "members", 3, "`N` members of the etcd cluster, 1 to 5")
+	f.IntVar(&o.Workers, "workers", 8, "`N` worker processes, 2 to 64")
 	f.IntVar(&o.Callers, "callers", 4, "`N` calls that a worker makes at a time")
 	f.StringSliceVar(&o.Policies, "policy", nil, "in-doubt `POLICIES`: retry, block, reconcile (default all)")
 	f.StringSliceVar(&o.Worlds, "world", nil, "`KINDS` of downstream: plain, token, fence, hold (default all)")
-	f.StringSliceVar(&o.Faults, "fault", nil, "`FAULTS`: "+strings.Join(chaos.Faults(), ", ")+" (default all that the store can have)")
+	f.StringSliceVar(&o.Faults, "fault", nil, "`FAULTS`: "+strings.Join(chaos.Faults(), ", ")+" ; SQLite has kill and pause (default all that the store can have)")
 	f.Uint64Var(&o.Seed, "seed", 1, "`SEED` of the workload and of the faults")
-	f.DurationVar(&o.Duration, "duration", 0, "how long the soak `LASTS` (default 1m)")
+	f.DurationVar(&o.Duration, "duration", 0, "how long the soak `LASTS`, 10s to 24h (default 1m)")
 	f.BoolVar(&o.Full, "full", false, "all cells of the layer points, not those of its short mode")
 	f.BoolVar(&o.NoPowerCuts, "no-power-cuts", false, "leave out the power cuts of layers points and mutants, which need strace")
 	f.StringVar(&o.Report, "report", "", "write summary.json and report.html to `DIR`")
@@ -75,8 +81,10 @@ func (a *app) chaos(ctx context.Context, o *chaos.Options, check string, asJSON 
 	signal.Ignore(syscall.SIGPIPE)
 	live := a.live(a.err)
 	o.Progress = live.line
-	for _, found := range chaos.Leftovers(o.Dir) {
-		fmt.Fprintf(a.err, "ledger: %s\n", found)
+	if at, err := os.Stat(o.Dir); o.Dir == "" || err == nil && at.IsDir() {
+		for _, found := range chaos.Leftovers(o.Dir) {
+			fmt.Fprintf(a.err, "ledger: %s\n", found)
+		}
 	}
 	var (
 		report *chaos.Report
@@ -107,6 +115,9 @@ func (a *app) chaos(ctx context.Context, o *chaos.Options, check string, asJSON 
 			width = 100
 		}
 		err = report.Print(a.out, width, p.Color)
+	}
+	if errors.Is(err, syscall.EPIPE) {
+		return silent(signalled(syscall.SIGPIPE)) // whoever closed the pipe knows
 	}
 	if err != nil {
 		return err

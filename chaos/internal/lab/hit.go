@@ -21,6 +21,7 @@ func (w *Worker) kill(at point.Point) error {
 	}
 	f := trace.Fault{At: trace.Now(), Kind: trace.FaultKill, Target: w.Name, PID: w.p.PID, Point: string(at), InCall: inCall(at)}
 	f.Until, f.Done = w.p.Kill(), true
+	w.over = true
 	w.site.Fault(f)
 	w.openGates(point.EffectDone)
 	w.discard()
@@ -129,5 +130,14 @@ func (s *Site) KillAll() {
 		default:
 			_ = w.Kill("") // what could not be killed, the lab's end will
 		}
+	}
+}
+
+// interrupted kills the worker, if that was not done, and writes it down.
+func (w *Worker) interrupted() {
+	w.busy.Lock()
+	defer w.busy.Unlock()
+	if !w.over {
+		_ = w.kill("")
 	}
 }

@@ -57,6 +57,9 @@ func (l *Lab) Site(ctx context.Context, dir string, run trace.Run, open Register
 			err = errors.Join(err, s.close())
 		}
 	}()
+	if err := trace.Save(filepath.Join(dir, trace.RunFile), &run); err != nil { // so that a run that is cut short can be checked
+		return nil, err
+	}
 	if s.faults, err = trace.Create(filepath.Join(dir, trace.FaultsFile), false); err != nil {
 		return nil, err
 	}
@@ -125,10 +128,17 @@ func (s *Site) Aim(a Aim) {
 const endWithin = 2 * time.Minute
 
 // End ends the run: the workers must have ended. It reads the records as they are now, writes
-// final.jsonl and run.json, and closes the traces; without the records if ctx has ended. Nothing is checked yet.
+// final.jsonl and run.json, and closes the traces. Nothing is checked yet. If ctx has ended it
+// kills the workers, and returns the cause; what was written down can be checked all the same.
 func (s *Site) End(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, endWithin)
 	defer cancel()
+	if ctx.Err() != nil { // somebody interrupts, and the keeper kills all: the checkers have to know
+		for _, w := range s.all() {
+			w.interrupted()
+		}
+		return errors.Join(context.Cause(ctx), s.close())
+	}
 	for _, w := range s.all() {
 		select {
 		case <-w.p.Done():

@@ -40,6 +40,7 @@ type Worker struct {
 
 	// busy is held while the process is being hit: one fault at a time.
 	busy sync.Mutex
+	over bool // it was killed, or has ended as it was told; with busy held
 
 	mu       sync.Mutex
 	fatal    string
@@ -314,6 +315,9 @@ func (w *Worker) Exit(ctx context.Context, within time.Duration) error {
 	w.heal()
 	select {
 	case <-w.p.Done():
+		if !w.over {
+			return fmt.Errorf("worker %s ended by itself: %s", w.Name, w.lastWords())
+		}
 		return nil // it was killed
 	default:
 	}
@@ -334,6 +338,7 @@ func (w *Worker) Exit(ctx context.Context, within time.Duration) error {
 	if err != nil {
 		return fmt.Errorf("worker %s: %w: %s", w.Name, err, w.lastWords())
 	}
+	w.over = true
 	w.site.Fault(trace.Fault{At: trace.Now(), Kind: trace.FaultExit, Target: w.Name, PID: w.p.PID})
 	return nil
 }

@@ -47,6 +47,26 @@ var Rates = []Rate{
 	{trace.FaultRevoke, 1.5, 0, true},
 }
 
+// possible reports whether a store with that many members (0: no cluster) can have the fault in a soak. One
+// member alone has no kills: they are a restart of the store, which the named points have.
+func (r Rate) possible(members int) bool {
+	if r.Kind == trace.FaultMember || r.Kind == trace.FaultLeader {
+		return members > 1
+	}
+	return !r.Clusters || members > 0
+}
+
+// Kinds are the faults that a soak of such a store can have.
+func Kinds(members int) []string {
+	var kinds []string
+	for _, r := range Rates {
+		if r.possible(members) {
+			kinds = append(kinds, r.Kind)
+		}
+	}
+	return kinds
+}
+
 // aims are the points at which workers are killed and paused; "" stands for anywhere.
 var aims = []point.Point{
 	"", "", point.BeforeClaim, point.ClaimSent, point.ClaimCommitted, point.Claimed, point.EffectSent, point.EffectDone, point.EffectDone,
@@ -70,11 +90,8 @@ func Schedule(c Config) []Event {
 	r := rand.New(rand.NewPCG(c.Seed, 0xfa017))
 	var events []Event
 	for _, rate := range Rates {
-		if len(c.Kinds) > 0 && !slices.Contains(c.Kinds, rate.Kind) || rate.Clusters && c.Members == 0 {
+		if len(c.Kinds) > 0 && !slices.Contains(c.Kinds, rate.Kind) || !rate.possible(c.Members) {
 			continue
-		}
-		if (rate.Kind == trace.FaultMember || rate.Kind == trace.FaultLeader) && c.Members < 2 {
-			continue // one member alone is a restart of the store; the named points have it
 		}
 		// Evenly spread with jitter, so that each minute has its share.
 		n := int(rate.PerMin*c.Duration.Minutes() + 0.5)
