@@ -81,6 +81,36 @@ func Open(ctx context.Context, url string) (ledger.Store, error) {
 	return store, nil
 }
 
+// Path returns the path of the SQLite file that url names, without looking at it;
+// ok is false where url names another store. It returns an error matching
+// [ledger.ErrInvalid] for what Open does not understand.
+func Path(url string) (path string, ok bool, err error) {
+	t, err := parse(url)
+	if err != nil {
+		return "", false, fmt.Errorf("connect: %w", err)
+	}
+	return t.path, t.path != "", nil
+}
+
+// OpenReadOnly is Open for who only looks: it makes no file, and returns an error
+// matching [ledger.ErrNotFound] where there is none. Writes to a SQLite file are
+// refused, as [sqlitestore.OpenReadOnly] says; not so those to an etcd, where a
+// store that claims nothing leaves no trace, and a role can do better.
+func OpenReadOnly(ctx context.Context, url string) (ledger.Store, error) {
+	path, ok, err := Path(url)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return Open(ctx, url)
+	}
+	store, err := sqlitestore.OpenReadOnly(ctx, path, nil)
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	return store, nil
+}
+
 // open opens the store that url names. logger is for what the store has to say; nil silences it.
 func open(ctx context.Context, url string, env func(string) string, logger *slog.Logger) (ledger.Store, error) {
 	t, err := parse(url)

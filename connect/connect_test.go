@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -317,4 +318,45 @@ func TestCloseBothLeavesTheStoreToARunningTool(t *testing.T) {
 		}
 		close(release)
 	})
+}
+
+// Who only looks makes nothing, and changes nothing.
+func TestOpenReadOnly(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	if _, err := OpenReadOnly(t.Context(), "sqlite:"+path); !errors.Is(err, ledger.ErrNotFound) {
+		t.Errorf("a missing file: got %v, want ErrNotFound", err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("after looking: %v", err)
+	}
+	if _, err := OpenReadOnly(t.Context(), "redis://h"); !errors.Is(err, ledger.ErrInvalid) {
+		t.Errorf("got %v, want ErrInvalid", err)
+	}
+	made, err := Open(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer made.(io.Closer).Close()
+	store, err := OpenReadOnly(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.(io.Closer).Close()
+	err = store.Tally(t.Context(), []ledger.Tally{{ID: ledger.ID{Workflow: "w", Tool: "t"}, Attempts: 1}})
+	if !errors.Is(err, ledger.ErrNotWritten) {
+		t.Errorf("a write: got %v, want ErrNotWritten", err)
+	}
+}
+
+func TestPath(t *testing.T) {
+	for url, want := range map[string]string{
+		"x/ledger.db": "x/ledger.db", "sqlite:///x.db": "/x.db", "file:my%20x.db": "my x.db", "memory:": "", "etcd://h/p": "",
+	} {
+		if path, ok, err := Path(url); path != want || ok != (want != "") || err != nil {
+			t.Errorf("Path(%q) = %q, %v, %v; want %q", url, path, ok, err, want)
+		}
+	}
+	if _, _, err := Path("redis://h"); !errors.Is(err, ledger.ErrInvalid) {
+		t.Errorf("got %v, want ErrInvalid", err)
+	}
 }

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"strings"
 	"time"
 
@@ -45,6 +47,39 @@ func Store(ctx context.Context, url string) (ledger.Store, io.Closer, error) {
 		closer = io.NopCloser(nil)
 	}
 	return store, closer, nil
+}
+
+// Existing opens a store as Store does, but creates none: where a SQLite file or
+// an embedded: directory is missing, it returns an error matching
+// [ledger.ErrNotFound]. With look, a SQLite file is opened to look only: nothing in it can be changed.
+func Existing(ctx context.Context, url string, look bool) (ledger.Store, io.Closer, error) {
+	dir, ok, err := Dir(url)
+	if err != nil {
+		return nil, nil, err
+	}
+	if ok {
+		entries, err := os.ReadDir(dir)
+		if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
+			return nil, nil, fmt.Errorf("embedded:%s: %w: no etcd has its data there", dir, ledger.ErrNotFound)
+		}
+		return Store(ctx, url)
+	}
+	store, err := connect.OpenReadOnly(ctx, url)
+	if err != nil {
+		return nil, nil, err
+	}
+	closer, ok := store.(io.Closer)
+	if !ok {
+		closer = io.NopCloser(nil)
+	}
+	if _, file, _ := connect.Path(url); !file || look {
+		return store, closer, nil
+	}
+	// It is there, and a ledger. Who deletes it now can see that another was made.
+	if err := closer.Close(); err != nil {
+		return nil, nil, err
+	}
+	return Store(ctx, url)
 }
 
 // Dir returns the directory of an embedded: URL; ok says whether url is one.

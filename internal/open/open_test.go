@@ -113,3 +113,41 @@ func TestStoreEmbedded(t *testing.T) {
 		t.Errorf("a file: got error %v", err)
 	}
 }
+
+// What is not there is not made; what is there is opened to look, or to change.
+func TestExisting(t *testing.T) {
+	dir := t.TempDir()
+	file, etcd := "sqlite:"+filepath.Join(dir, "ledger.db"), "embedded:"+filepath.Join(dir, "etcd")
+	for _, url := range []string{file, etcd} {
+		for _, look := range []bool{true, false} {
+			if _, _, err := Existing(t.Context(), url, look); !errors.Is(err, ledger.ErrNotFound) {
+				t.Errorf("%s, look %v: got %v, want ErrNotFound", url, look, err)
+			}
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Fatalf("made: %v, %v", left, err)
+	}
+	for _, url := range []string{file, etcd} {
+		_, closer, err := Store(t.Context(), url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := closer.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for _, look := range []bool{true, false} {
+			store, closer, err := Existing(t.Context(), url, look)
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = store.Tally(t.Context(), []ledger.Tally{{ID: ledger.ID{Workflow: "w", Tool: "t"}, Attempts: 1}})
+			if refused := look && url == file; refused != (err != nil) {
+				t.Errorf("%s, look %v: a write returned %v", url, look, err)
+			}
+			if err := closer.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
