@@ -19,9 +19,12 @@ import (
 // Exit codes. Usage errors have that of sysexits(3); an interrupted command has
 // 128 and the signal's number, as shells do.
 const (
-	exitOK    = 0
-	exitError = 1
-	exitUsage = 64
+	exitOK       = 0
+	exitError    = 1
+	exitStore    = 2 // the store can not be reached or used
+	exitNotFound = 3 // no such call
+	exitDecide   = 4 // a person has to decide, and could not be asked
+	exitUsage    = 64
 )
 
 // An app is one run of the command line.
@@ -134,7 +137,8 @@ func (a *app) root() *cobra.Command {
 		Use:   "ledger",
 		Short: "Exactly-once execution of side-effecting tool calls",
 		Long: "Ledger makes the side-effecting tool calls of agents and workers happen exactly once.\n" +
-			"This command shows it at work.",
+			"This command looks at what the library keeps, settles what only a person can decide,\n" +
+			"and shows what it is for.",
 		Version:           version(),
 		SilenceErrors:     true,
 		SilenceUsage:      true,
@@ -146,6 +150,9 @@ func (a *app) root() *cobra.Command {
 	root.SetIn(a.in)
 	root.SetOut(a.out)
 	root.SetErr(a.err)
-	root.AddCommand(a.chaosCommand(), a.demoCommand(), a.versionCommand())
+	root.AddCommand(a.chaosCommand(), a.demoCommand(), a.versionCommand(),
+		a.showCommand(), a.getCommand(), a.exportCommand(), a.statsCommand(), a.sessionsCommand(),
+		a.resolveCommand(), a.retryCommand(), a.clearCommand(), a.pruneCommand(), a.tailCommand())
+	root.SetFlagErrorFunc(nearest)
 	return root
 }

@@ -10,8 +10,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"unicode/utf8"
+	"time"
 
+	"github.com/mattn/go-runewidth"
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
 
@@ -30,6 +31,7 @@ func TestMain(m *testing.M) {
 	}
 	testscript.Main(leakChecked{m}, map[string]func(){
 		"ledger":        func() { os.Exit(Main(os.Args, os.Stdin, os.Stdout, os.Stderr)) },
+		"ledger-seed":   seed,
 		"ledger-broken": with(func(o *demo.Options) { o.BreakGuard = true }),
 		"ledger-stuck": func() {
 			if len(os.Args) > 1 && os.Args[1] == "stuck" {
@@ -61,7 +63,7 @@ func (l leakChecked) Run() int {
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", RequireExplicitExec: true, RequireUniqueNames: true,
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"code": code, "columns": columns},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"code": code, "columns": columns, "for-each": forEach, "wait-for": waitFor},
 	})
 }
 
@@ -91,9 +93,32 @@ func columns(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	for _, file := range args[1:] {
 		for line := range strings.Lines(ts.ReadFile(file)) {
-			if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > most {
+			if n := runewidth.StringWidth(strings.TrimRight(line, "\n")); n > most {
 				ts.Fatalf("%s: %d columns: %q", file, n, line)
 			}
+		}
+	}
+}
+
+// forEach COMMAND[:ARG...]... runs each of the ledger's commands where there is no ledger: they refuse with exit code 2.
+func forEach(ts *testscript.TestScript, neg bool, args []string) {
+	for _, arg := range args {
+		code(ts, neg, append([]string{"2", "ledger"}, strings.Split(arg, ":")...))
+	}
+}
+
+// waitFor FILE waits until it is there.
+func waitFor(ts *testscript.TestScript, _ bool, args []string) {
+	until(ts, args[0], func() bool {
+		_, err := os.Stat(ts.MkAbs(args[0]))
+		return err == nil
+	})
+}
+
+func until(ts *testscript.TestScript, what string, done func() bool) {
+	for deadline := time.Now().Add(30 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			ts.Fatalf("waited for %s in vain", what)
 		}
 	}
 }
