@@ -26,7 +26,7 @@ func (s *selection) flags(cmd *cobra.Command) {
 	f.StringVar(&s.tool, "tool", "", "only this `TOOL`")
 	f.StringVar(&s.caller, "caller", "", "only calls that this `CALLER` ran last")
 	f.StringSliceVar(&s.status, "status", nil, "only these `STATES`: "+stateNames)
-	f.StringVar(&s.since, "since", "", "only calls last started at or after `TIME`: 30m, 24h, 7d ago, 2026-01-31, or RFC 3339")
+	f.StringVar(&s.since, "since", "", "only calls last started since `TIME`: 30m or 7d ago, 2026-01-31, RFC 3339")
 	f.StringVar(&s.until, "until", "", "only calls last started before `TIME`")
 	_ = cmd.RegisterFlagCompletionFunc("status", cobra.FixedCompletions(strings.Split(stateNames, ", "), cobra.ShellCompDirectiveNoFileComp))
 }

@@ -30,7 +30,7 @@ func (a *app) getCommand() *cobra.Command {
 		Use:   "get [FILE|URL] ID",
 		Short: "Show one call in full, with its attempts",
 		Long: "Shows all that is stored of one call, and its timeline: the last 8 attempts with their fences,\n" +
-			"owners and outcomes. " + idHelp + "\n\n" + storeHelp,
+			"owners and outcomes.\n\n" + idHelp + "\n\n" + storeHelp,
 		Example: "  ledger get 0f3c1a2b\n" +
 			"  ledger get ledger.db order-42/charge_card/0f3c1a2b\n" +
 			"  ledger get 0f3c1a2b -o json",

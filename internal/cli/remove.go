@@ -23,7 +23,7 @@ func (a *app) retryCommand() *cobra.Command {
 		Short: "Forget a call, so that the next one runs",
 		Long: "Forgets a call with its counts, whatever became of it: the next call runs, with a new token. What\n" +
 			"happened before happens again then. A call that is running is refused. A call in doubt is\n" +
-			"better settled by ledger resolve, which records why. " + idHelp + "\n\n" + storeHelp,
+			"better settled by ledger resolve, which records why.\n\n" + idHelp + "\n\n" + storeHelp,
 		Example: "  ledger retry 0f3c1a2b\n" +
 			"  ledger retry ledger.db order-42/send_email/0f3c1a2b --yes",
 		Args: cobra.RangeArgs(1, 2),

@@ -25,7 +25,7 @@ func (a *app) resolveCommand() *cobra.Command {
 		yes                            bool
 	)
 	cmd := &cobra.Command{
-		Use:   "resolve [FILE|URL] ID (--happened [--result JSON] | --did-not-happen | --forget) --reason TEXT",
+		Use:   "resolve [FILE|URL] ID --happened|--did-not-happen|--forget --reason TEXT",
 		Short: "Settle a call in doubt",
 		Long: "Settles a call of which nobody knows whether its effect happened: look into the downstream, then\n" +
 			"say what you found. Who settled it and why is recorded, except with --forget, which removes the\n" +
@@ -33,7 +33,7 @@ func (a *app) resolveCommand() *cobra.Command {
 			"  --happened        it is recorded as succeeded; duplicates are blocked, or get --result\n" +
 			"  --did-not-happen  it is recorded as failed; the next call runs, with a new token\n" +
 			"  --forget          the record is removed; the next call runs, with a new token\n\n" +
-			"A call that is running is refused: its worker will say itself how it ended. " + idHelp + "\n\n" + storeHelp,
+			"A call that is running is refused: its worker will say itself how it ended.\n\n" + idHelp + "\n\n" + storeHelp,
 		Example: "  ledger resolve 0f3c1a2b --happened --result '{\"receipt\":\"ch_17\"}' --reason 'on the statement'\n" +
 			"  ledger resolve ledger.db 0f3c1a2b --did-not-happen --reason 'not in the log' --yes",
 		Args: cobra.RangeArgs(1, 2),

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/url"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -31,7 +32,7 @@ type target struct {
 func (t *target) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&t.store, "store", "", "`URL` of the store (default $LEDGER_STORE, $LEDGER_DB, ./ledger.db)")
-	f.StringVar(&t.endpoints, "endpoints", "", "etcd's `HOSTS`, by commas (default $ETCDCTL_ENDPOINTS)")
+	f.StringVar(&t.endpoints, "endpoints", "", "etcd's `HOSTS`, by commas, instead of --store etcd://HOSTS")
 	f.StringVar(&t.prefix, "prefix", "", "`PREFIX` of the ledger's keys in etcd, with --endpoints (default ledger)")
 	f.StringVar(&t.ca, "tls-ca", "", "`FILE` of the authorities of etcd's certificates (default $ETCDCTL_CACERT)")
 	f.StringVar(&t.cert, "tls-cert", "", "`FILE` of the client certificate for etcd (default $ETCDCTL_CERT)")
@@ -165,6 +166,8 @@ func coded(err error) error {
 	switch {
 	case err == nil || errors.As(err, &f):
 		return err
+	case errors.Is(err, syscall.EPIPE): // whoever closed the pipe knows
+		return silent(signalled(syscall.SIGPIPE))
 	case errors.Is(err, ledger.ErrNotFound):
 		return &failure{exitNotFound, err}
 	case errors.Is(err, ledger.ErrUnavailable):
