@@ -274,7 +274,10 @@ func TestDelay(t *testing.T) {
 func TestTargetDown(t *testing.T) {
 	e := connect(t)
 	e.listener.Close()
-	broken(t, e.dial(t))
+	if c, err := net.Dial("tcp", e.p.Addr()); err == nil { // else it was broken before connect(2) returned
+		defer c.Close()
+		broken(t, c)
+	}
 	say(t, e.client, "ask")
 	hear(t, e.server, "ask")
 	e.p.Break()
