@@ -73,7 +73,7 @@ func (s *screen) call(r *ledger.Record, now time.Time) {
 	if d := r.Settled; d != nil {
 		s.text("settled", fmt.Sprintf("%s, by %s at %s: %s", strings.ReplaceAll(d.How, "_", " "), or(d.By, "nobody named"), stamp(d.At), or(d.Reason, "no reason given")))
 	}
-	s.field("in doubt", "policy "+r.InDoubt.String())
+	s.field("policy", "in doubt: "+r.InDoubt.String())
 	s.text("owner", ownerText(r.Owner))
 	s.text("session", r.Owner.Session)
 	s.field("fence", fmt.Sprintf("%d (version %d)", r.Fence, r.Version))

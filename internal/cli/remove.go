@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -191,12 +192,16 @@ func (a *app) remove(ctx context.Context, o *removal, args []string, filter ledg
 				}
 			}
 		}
-		also := ""
+		var notes []string
 		if doubt > 0 {
-			also = fmt.Sprintf(", of which %d in doubt", doubt)
+			notes = append(notes, fmt.Sprintf("%d in doubt", doubt))
 		}
 		if running > 0 {
-			also += fmt.Sprintf("; %d running stay", running)
+			notes = append(notes, fmt.Sprintf("besides, %d running, left alone", running))
+		}
+		also := ""
+		if len(notes) > 0 {
+			also = " (" + strings.Join(notes, "; ") + ")"
 		}
 		switch {
 		case o.dryRun:

@@ -89,6 +89,7 @@ type summary struct {
 }
 
 type oldest struct {
+	id      ledger.ID
 	ID      string    `json:"id"`
 	Started time.Time `json:"started"`
 	Owner   string    `json:"owner"`
@@ -115,7 +116,7 @@ func summarize(ctx context.Context, at *ledgerAt, filter ledger.Filter) (*summar
 		s.Tools[name].add(&r)
 		s.add(&r)
 		if r.Status() == ledger.StateRunning && (s.Oldest == nil || r.Started.Before(s.Oldest.Started)) {
-			s.Oldest = &oldest{r.ID.String(), r.Started, ownerText(r.Owner)}
+			s.Oldest = &oldest{r.ID, r.ID.String(), r.Started, ownerText(r.Owner)}
 		}
 	}
 	s.DuplicateRate = s.rate()
@@ -133,11 +134,11 @@ func (a *app) printSummary(s *summary) error {
 		doubt += fmt.Sprintf(", of which %d wait for ledger resolve", s.NeedsDecision)
 	}
 	out.field("in doubt", doubt)
-	flight := fmt.Sprint(s.Running)
-	if s.Oldest != nil {
-		flight += fmt.Sprintf(", the oldest since %s: %s, by %s", age(time.Now(), s.Oldest.Started), clean(s.Oldest.ID), clean(s.Oldest.Owner))
+	out.field("in flight", out.warn(s.Running, cyan))
+	if o := s.Oldest; o != nil {
+		out.field("oldest", fmt.Sprintf("%s, %s of %s", shortID(o.id), clean(o.id.Tool), clean(o.id.Workflow)))
+		out.field("", fmt.Sprintf("running since %s, by %s", age(time.Now(), o.Started), clean(o.Owner)))
 	}
-	out.field("in flight", flight)
 	if len(s.Tools) == 0 {
 		return out.w.Flush()
 	}

@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -144,4 +145,46 @@ func TestTailEtcd(t *testing.T) {
 	if _, open := <-l.out; open {
 		t.Error("it goes on after three changes")
 	}
+}
+
+// A worker on a cluster is seen, and its call is left alone; a cluster that is gone is told within its time-out.
+func TestLiveOnEtcd(t *testing.T) {
+	etcd, err := open.Embedded(t.Context(), t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := false
+	defer func() {
+		if !closed {
+			etcd.Close()
+		}
+	}()
+	if _, err := put(t.Context(), etcd.Store, seeded("order-1", "charge_card", strings.Repeat("7", 32), time.Minute), ledger.StateRunning); err != nil {
+		t.Fatal(err)
+	}
+	path, err := exec.LookPath("ledger")
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(want int, pattern string, args ...string) {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), path, append(args, "--endpoints", strings.Join(etcd.Server.Endpoints(), ","))...)
+		cmd.Env = append(os.Environ(), "ETCDCTL_DIAL_TIMEOUT=300ms")
+		said, _ := cmd.CombinedOutput()
+		if code := cmd.ProcessState.ExitCode(); code != want || !regexp.MustCompile(`(?m)`+pattern).Match(said) {
+			t.Errorf("ledger %s: exit code %d, want %d; said %q, want %s", strings.Join(args, " "), code, want, said, pattern)
+		}
+	}
+	run(0, `^running +77777777 +charge_card +order-1 +1 +0 +0 +1m  worker-1 `, "show")
+	run(0, `^alive +\S+ +`+fmt.Sprint(os.Getpid())+` `, "sessions")
+	run(0, `^in flight +1$`, "stats")
+	run(1, `is running, by worker-1 `, "retry", "7777", "--yes")
+	run(1, `its worker will say how it ended`, "resolve", "7777", "--forget", "--reason", "x", "--yes")
+	run(0, `nothing to delete \(besides, 1 running, left alone\)`, "clear", "--yes")
+	run(0, `^state +running, since 1m; its worker lives$`, "get", "order-1/charge_card/7777")
+	closed = true
+	if err := etcd.Close(); err != nil {
+		t.Fatal(err)
+	}
+	run(2, `etcd at http`, "show")
 }
