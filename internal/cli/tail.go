@@ -56,10 +56,9 @@ func (a *app) tail(ctx context.Context, t *target, named string, filter ledger.F
 	follow := &follower{app: a, screen: a.screen(a.out), format: f, left: filter.Limit}
 	filter.Limit = 0
 	pause := firstPause
-	for opened := false; ; {
+	for {
 		began := follow.seen
 		err := a.withStore(ctx, t, named, toLook, func(at *ledgerAt) error {
-			opened = true
 			return follow.watch(ctx, at, filter)
 		})
 		switch {
@@ -67,7 +66,7 @@ func (a *app) tail(ctx context.Context, t *target, named string, filter ledger.F
 			return nil
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case !opened || !errors.Is(err, ledger.ErrUnavailable) && !errors.Is(err, ledger.ErrNotFound):
+		case !follow.synced || !passing(err):
 			return err
 		case follow.seen > began:
 			pause = firstPause
@@ -80,6 +79,11 @@ func (a *app) tail(ctx context.Context, t *target, named string, filter ledger.F
 		}
 		pause = min(2*pause, lastPause)
 	}
+}
+
+// passing reports whether err may pass: a store out of reach, or a file that was removed and is being made anew.
+func passing(err error) bool {
+	return errors.Is(err, ledger.ErrUnavailable) || errors.Is(err, ledger.ErrNotFound) || errors.Is(err, ledger.ErrInvalid)
 }
 
 // A follower writes changes.
