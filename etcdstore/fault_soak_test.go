@@ -130,6 +130,19 @@ func (m *model) ackedNow() ledger.Version {
 	return m.acked
 }
 
+// enoughGrants is how many claims must be granted for the soak to show anything.
+const enoughGrants = 20
+
+func granted(models []*model) int {
+	n := 0
+	for _, m := range models {
+		m.mu.Lock()
+		n += m.grants
+		m.mu.Unlock()
+	}
+	return n
+}
+
 // TestFaultSoak has many callers of several stores claim, finish and remove a few
 // records while messages are lost, repeated, delayed and delivered long after.
 func TestFaultSoak(t *testing.T) {
@@ -154,22 +167,24 @@ func TestFaultSoak(t *testing.T) {
 		stores = append(stores, st.open(t, &wires[i], nil))
 		wires[i].set(d.storm(&late))
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), length)
-	defer cancel()
+	began := time.Now()
+	over := func() bool { // a busy machine takes longer to show as much
+		return t.Failed() || time.Since(began) > length && (granted(models) >= enoughGrants || time.Since(began) > time.Minute)
+	}
 	var callers sync.WaitGroup
 	for i := range 24 {
 		callers.Go(func() {
-			for ctx.Err() == nil && !t.Failed() {
+			for !over() {
 				soakOne(t, stores[i%len(stores)], models[d.n(len(models))], d)
 			}
 		})
 	}
 	callers.Go(func() {
-		for ctx.Err() == nil {
+		for !over() {
 			select {
 			case <-time.After(d.up(400 * time.Millisecond)):
 				etcdstore.LoseSessions(stores[d.n(len(stores))])
-			case <-ctx.Done():
+			case <-t.Context().Done():
 			}
 		}
 	})
@@ -178,9 +193,7 @@ func TestFaultSoak(t *testing.T) {
 	for i := range wires {
 		wires[i].set(nil)
 	}
-	grants := 0
 	for _, m := range models {
-		grants += m.grants
 		r, err := st.rival.Get(t.Context(), m.id)
 		switch {
 		case err != nil && !errors.Is(err, ledger.ErrNotFound):
@@ -194,9 +207,10 @@ func TestFaultSoak(t *testing.T) {
 			t.Errorf("%q are left", left)
 		}
 	}
+	grants := granted(models)
 	t.Logf("%d claims were granted", grants)
-	if grants < 20 {
-		t.Errorf("%d claims were granted; want more", grants)
+	if grants < enoughGrants {
+		t.Errorf("%d claims were granted within a minute; want %d", grants, enoughGrants)
 	}
 }
 
