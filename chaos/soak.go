@@ -40,6 +40,7 @@ func (r *Report) soak(ctx context.Context, o *Options, keeper *proc.Keeper, dir 
 	}
 	tools := soak.Tools(o.Policies, o.Worlds)
 	r.Run.Store, r.Run.Members, r.Run.Duration, r.Run.TTL, r.Run.Tools = store, cfg.Members, o.Duration, cfg.TTL, tools
+	r.Run.CallTimeout = soak.CallTimeout
 	r.Schedule = digest(cfg, o.Callers, tools)
 
 	labDir := filepath.Join(filepath.Dir(dir), "lab")
@@ -110,6 +111,11 @@ func (r *Report) floors(o *Options, cfg *soak.Config, got *soak.Result) {
 	}
 	// A rate a minute says nothing of a fraction of one, and the last event may come after the end.
 	perMinute := func(floor float64) float64 { return max(0, math.Floor(floor*minutes)-1) / minutes }
+	for _, c := range r.Findings.Checks {
+		if c.Checked == 0 && len(o.Policies) == len(policies) && len(o.Worlds) == len(worlds) { // the whole workload has something for each
+			add("what "+c.Invariant+" looked at", 1, 0)
+		}
+	}
 	add("calls a second", floorCalls, float64(got.Calls)/got.Took.Seconds())
 	if want(trace.FaultKill) {
 		add("kills a minute", perMinute(20), float64(got.Faults[trace.FaultKill])/minutes)

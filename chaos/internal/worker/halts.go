@@ -75,10 +75,11 @@ func (h *halts) reach(p point.Point, key string, late bool) chan struct{} {
 	return gate
 }
 
-// release lets the call that halted at the point go on.
+// release lets the call that halted at the point go on, and has none halt there any more.
 func (h *halts) release(p point.Point) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.armed = slices.DeleteFunc(h.armed, func(a Halt) bool { return a.Point == p })
 	if gate := h.gates[p]; gate != nil {
 		close(gate)
 		delete(h.gates, p)

@@ -37,6 +37,29 @@ func TestHalts(t *testing.T) {
 	})
 }
 
+// A halt that nobody has reached when the harness says go is called off: it would hold a later call for good.
+func TestHaltsAreCalledOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHalts([]Halt{{Point: point.Claimed}, {Point: point.Finished}}, func(Note) {})
+		h.release(point.Claimed)
+		halted := make(chan bool, 1)
+		go func() { halted <- h.at(point.Claimed, "a") }()
+		synctest.Wait()
+		select {
+		case got := <-halted:
+			if got {
+				t.Error("it halted")
+			}
+		default:
+			t.Error("it halts, and nobody knows of it")
+		}
+		if len(h.armed) != 1 {
+			t.Errorf("%d points are armed, want the other one", len(h.armed))
+		}
+		h.releaseAll()
+	})
+}
+
 // A late request is sent when the harness says go, although its sender's context has ended by then.
 func TestLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
