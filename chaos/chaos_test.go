@@ -151,6 +151,8 @@ func TestInterrupted(t *testing.T) {
 	r, err := chaos.Check(t.Context(), dir)
 	if err != nil || len(r.Findings.Violations) > 0 {
 		t.Errorf("%v, %+v", err, r)
+	} else if r.Passed() {
+		t.Error("a run that was cut short passed")
 	}
 	if left := chaos.Leftovers(o.Dir); len(left) > 0 {
 		t.Errorf("left behind: %v", left)

@@ -44,6 +44,7 @@ func (r *Report) mutants(ctx context.Context, o *Options, keeper *proc.Keeper, d
 // normal plays power cuts with the mutant that they alone catch, and without it.
 func (r *Report) normal(ctx context.Context, o *Options, keeper *proc.Keeper, dir string) error {
 	if o.NoPowerCuts {
+		r.Why = append(r.Why, "the mutant "+failpoint.MutantSQLiteNormal+" was not tried: the power cuts were left out")
 		o.progress("mutants: " + failpoint.MutantSQLiteNormal + " is left out, with the power cuts")
 		return nil
 	}

@@ -48,6 +48,7 @@ func (r *Report) points(ctx context.Context, o *Options, keeper *proc.Keeper, di
 		},
 	})
 	r.Cells = counts
+	r.Floors = append(r.Floors, trace.Floor{Name: "cells", Want: 1, Got: float64(len(counts))})
 	var stores []string
 	for _, c := range counts {
 		if !slices.Contains(stores, c.Cell.Store) {
@@ -59,9 +60,6 @@ func (r *Report) points(ctx context.Context, o *Options, keeper *proc.Keeper, di
 		r.Faults[c.Cell.Fault]++
 		if c.Cell.Fault == trace.FaultKill || c.Cell.Fault == trace.FaultPause {
 			r.Windows = summed(r.Windows, map[string]int{c.Cell.Fault + " " + c.Cell.Point: 1})
-		}
-		if c.Cell.Fault == trace.FaultPause && c.Cell.Members > 0 {
-			r.Beyond++ // it lasts until another has taken over
 		}
 	}
 	if r.Run.Store == "" {
@@ -78,6 +76,7 @@ func (r *Report) points(ctx context.Context, o *Options, keeper *proc.Keeper, di
 	if err != nil {
 		return err
 	}
+	r.Floors = append(r.Floors, trace.Floor{Name: "power cuts", Want: 1, Got: float64(cut.Cuts)})
 	r.PowerCuts = &trace.PowerCuts{Acknowledged: cut.Acknowledged, Cuts: cut.ByVariant, Lost: cut.Lost}
 	r.merge(&trace.Findings{
 		Checks: []trace.Check{{Invariant: "I6", Checked: cut.Cuts, Violations: cut.Lost}}, Violations: cut.Violations,

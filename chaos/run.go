@@ -244,6 +244,10 @@ func Check(ctx context.Context, dir string) (*Report, error) {
 		r.Faults[f.Kind]++
 	}
 	r.Took = time.Since(began)
+	r.Floors = append(r.Floors, trace.Floor{Name: "guarded calls", Want: 1, Got: float64(found.Calls)})
+	if _, err := os.Stat(filepath.Join(at, trace.FinalFile)); err != nil || run.To == 0 {
+		r.Floors = append(r.Floors, trace.Floor{Name: "records read in the end: the run was cut short", Want: 1})
+	}
 	r.judge()
 	return r, nil
 }

@@ -112,11 +112,21 @@ func (r *Report) floors(o *Options, cfg *soak.Config, got *soak.Result) {
 	// A rate a minute says nothing of a fraction of one, and the last event may come after the end.
 	perMinute := func(floor float64) float64 { return max(0, math.Floor(floor*minutes)-1) / minutes }
 	for _, c := range r.Findings.Checks {
-		if c.Checked == 0 && len(o.Policies) == len(policies) && len(o.Worlds) == len(worlds) { // the whole workload has something for each
-			add("what "+c.Invariant+" looked at", 1, 0)
+		// The whole workload has something for each; a part of it has no replays perhaps.
+		if whole := len(o.Policies) == len(policies) && len(o.Worlds) == len(worlds); c.Checked <= c.Unknown && (whole || c.Invariant != "I8") {
+			add("what "+c.Invariant+" decided", 1, float64(c.Checked-c.Unknown))
 		}
 	}
-	add("calls a second", floorCalls, float64(got.Calls)/got.Took.Seconds())
+	calls := 0
+	for outcome, n := range r.Findings.Outcomes {
+		if outcome != trace.NotStarted && outcome != trace.Invalid && outcome != trace.Unknown {
+			calls += n
+		}
+	}
+	add("calls a second", floorCalls, float64(calls)/got.Took.Seconds())
+	for _, kind := range o.Faults {
+		add("faults of the kind "+kind, 1, float64(got.Faults[kind]))
+	}
 	if want(trace.FaultKill) {
 		add("kills a minute", perMinute(20), float64(got.Faults[trace.FaultKill])/minutes)
 	}
@@ -130,7 +140,11 @@ func (r *Report) floors(o *Options, cfg *soak.Config, got *soak.Result) {
 		add("partitions a minute", perMinute(3), float64(cuts(got.Faults))/minutes)
 	}
 	if cfg.Members > 1 && want(trace.FaultMember) && want(trace.FaultLeader) {
-		add("member kills a minute", perMinute(1), float64(got.Faults[trace.FaultMember]+got.Faults[trace.FaultLeader])/minutes)
+		floor := perMinute(1)
+		if minutes >= 1 {
+			floor = max(floor, 1/minutes)
+		}
+		add("member kills a minute", floor, float64(got.Faults[trace.FaultMember]+got.Faults[trace.FaultLeader])/minutes)
 	}
 }
 

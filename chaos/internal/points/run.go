@@ -162,7 +162,7 @@ func firstViolation(f *trace.Findings) string {
 
 func (r *runner) play(ctx context.Context, l *lab.Lab, c trace.Cell, dir string) (*scenario, *trace.Findings, error) {
 	site, err := l.Site(ctx, dir, trace.Run{
-		Layer: "points", Seed: r.o.Seed, Store: c.Store, Members: c.Members, Workers: 3, Tools: []trace.Tool{tool(c)}, Cell: &c, CallTimeout: callTimeout,
+		Layer: "points", Seed: r.o.Seed, Store: c.Store, Members: c.Members, Workers: 3, Tools: []trace.Tool{tool(c)}, Cell: &c,
 	}, nil, "")
 	if err != nil {
 		return nil, nil, err

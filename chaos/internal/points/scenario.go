@@ -77,6 +77,13 @@ func (s *scenario) play(ctx context.Context) (err error) {
 	if s.other, err = s.site.Start(ctx, worker.Job{Worker: 2, Tools: s.site.Run.Tools}); err != nil {
 		return err
 	}
+	if s.cell.Fault == trace.FaultRevoke { // a session is opened with the first claim
+		warm := step(trace.Do)
+		warm.Key = "warm-up"
+		if n, err := s.victim.Do(ctx, warm); err != nil || n.Outcome != trace.OK {
+			return fmt.Errorf("the victim's first call: %s %s: %w", n.Outcome, n.Err, err)
+		}
+	}
 	call, err := s.reach(ctx, p)
 	if err != nil {
 		return fmt.Errorf("the victim does not get to %s: %w", p, err)
@@ -249,7 +256,7 @@ func (s *scenario) strike(ctx context.Context, p point.Point) error {
 		}
 	case trace.FaultRevoke:
 		var done bool
-		if done, err = s.victim.Revoke(ctx); err == nil && !done && p != point.BeforeClaim {
+		if done, err = s.victim.Revoke(ctx); err == nil && !done {
 			err = errors.New("the victim has no lease that could be revoked")
 		}
 		if err == nil {
@@ -272,6 +279,9 @@ func (s *scenario) late(ctx context.Context, p point.Point) error {
 			return err
 		}
 		s.note("%s forgets: %s %s", s.other.Name, n.Outcome, n.Err)
+		if n.Outcome != trace.OK {
+			return fmt.Errorf("the call is not forgotten before the late request: %s %s", n.Outcome, n.Err)
+		}
 	}
 	err := s.victim.Go(p)
 	if err == nil {
