@@ -38,7 +38,14 @@ func (r *Report) points(ctx context.Context, o *Options, keeper *proc.Keeper, di
 	bad := 0
 	counts, err := points.Run(ctx, &points.Options{
 		Mode: mode, Dir: dir, Keeper: keeper, Command: o.Command, Seed: o.Seed, TTL: leaseTTL,
-		Found: func(f *trace.Findings, dir string) { r.merge(f, dir) },
+		Found: func(f *trace.Findings, dir string) {
+			r.merge(f, dir)
+			for fault, err := range trace.Read[trace.Fault](filepath.Join(dir, trace.FaultsFile)) {
+				if err == nil && fault.Beyond { // the checkers have read the file
+					r.Beyond++
+				}
+			}
+		},
 		Progress: func(done, of int, last trace.CellCount) {
 			if !last.OK {
 				bad++

@@ -60,7 +60,12 @@ func run(ctx context.Context, o *Options) (_ *Report, err error) {
 		Run: trace.Run{Schema: trace.Schema, Layer: strings.Join(o.Layers, ","), Seed: o.Seed, Workers: o.Workers, Started: began.UTC(), Versions: lab.Versions()},
 	}}
 	if err := r.layers(ctx, o, dir); err != nil {
-		return nil, &dirError{err, dir}
+		r.Took = time.Since(began) // what the layers before have found is kept
+		r.Why = append(r.Why, err.Error())
+		if r.judge(); r.Passed() {
+			r.Verdict = "invalid"
+		}
+		return nil, &dirError{errors.Join(err, r.write(dir)), dir}
 	}
 	r.Took = time.Since(began)
 	r.judge()
@@ -205,17 +210,19 @@ func (r *Report) copyTo(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("the report: %w", err)
 	}
-	if err := r.write(dir); err != nil {
-		return fmt.Errorf("the report: %w", err)
-	}
-	if p := r.Findings.Picture; p != "" {
-		text, err := os.ReadFile(filepath.Join(r.Dir, Soak, p))
+	copied := *r
+	if p := r.Findings.Picture; p != "" { // it lies beside the page then
+		copied.Findings.Picture = filepath.Base(p)
+		text, err := os.ReadFile(filepath.Join(r.Dir, p))
 		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, p), text, 0o600)
+			err = os.WriteFile(filepath.Join(dir, copied.Findings.Picture), text, 0o600)
 		}
 		if err != nil {
 			return fmt.Errorf("the report: %w", err)
 		}
+	}
+	if err := copied.write(dir); err != nil {
+		return fmt.Errorf("the report: %w", err)
 	}
 	return nil
 }
@@ -283,8 +290,11 @@ func (r *Report) merge(f *trace.Findings, dir string) {
 	for name, counts := range f.Histogram {
 		to.Histogram[name] = summed(to.Histogram[name], counts)
 	}
-	if to.Picture == "" {
-		to.Picture = f.Picture
+	if to.Picture == "" && f.Picture != "" {
+		to.Picture = filepath.Join(dir, f.Picture)
+		if within, err := filepath.Rel(r.Dir, to.Picture); err == nil {
+			to.Picture = filepath.ToSlash(within)
+		}
 	}
 }
 

@@ -54,14 +54,14 @@ func (s *Site) Settle(ctx context.Context, job worker.Job) (err error) {
 	return nil
 }
 
-// again makes the call until it is no longer that of a worker whose lease has yet to end. What
+// again makes the call until the store answers, and it is no longer that of a worker whose lease has yet to end. What
 // became of it is in the history.
 func (w *Worker) again(ctx context.Context, step worker.Step) {
 	ctx, cancel := context.WithTimeout(ctx, settleWithin)
 	defer cancel()
 	for {
 		n, err := w.Do(ctx, step)
-		if err != nil || n.Outcome != trace.InProgress && n.Outcome != trace.Running {
+		if err != nil || n.Outcome != trace.InProgress && n.Outcome != trace.Running && n.Outcome != trace.NotStarted {
 			return
 		}
 		select {

@@ -221,8 +221,13 @@ func (s *scenario) takeOver(ctx context.Context, p point.Point) (<-chan worker.N
 // strike lets the fault happen, and the other worker make the call meanwhile.
 func (s *scenario) strike(ctx context.Context, p point.Point) error {
 	var err error
+	began := time.Now()
 	between := func() { err = s.settle(ctx, s.other) }
-	held := func() { // the request leaves while the connection is cut
+	beyond := func() { // it lasts longer than the lease, also where the other had nothing to wait for
+		between()
+		sleep(ctx, time.Until(began.Add(2*s.site.Run.TTL+time.Second)))
+	}
+	held := func() {
 		if err = s.victim.Go(p); err == nil {
 			between()
 		}
@@ -237,11 +242,15 @@ func (s *scenario) strike(ctx context.Context, p point.Point) error {
 		if s.cell.Store == "sqlite" {
 			between = func() { err = s.inVain(ctx) }
 		}
-		return errors.Join(s.victim.Pause(p, between), err)
+		return errors.Join(s.victim.Pause(p, beyond), err)
 	case trace.FaultLate:
 		err = s.late(ctx, p)
 	case trace.FaultCut, trace.FaultCutIn, trace.FaultCutOut:
-		s.victim.Cut(s.cell.Fault, held)
+		s.victim.Cut(s.cell.Fault, func() {
+			if err = s.victim.Go(p); err == nil { // the request leaves while the connection is cut
+				beyond()
+			}
+		})
 	case trace.FaultMember, trace.FaultLeader:
 		killErr := s.site.KillMember(ctx, s.cell.Fault, 0, func() {
 			err = s.victim.Go(p)
