@@ -34,6 +34,9 @@ var ratios = flag.String("ratios", "", "what TestRatios measures at length: all,
 //
 // It measures, and never fails for being slow.
 func TestRatios(t *testing.T) {
+	if testing.Short() && *ratios == "" {
+		t.Skip("nothing is measured with -short")
+	}
 	members, loads, rounds := []int{1}, []int{1, 16}, 1
 	if *ratios != "" {
 		members, loads, rounds = []int{1, 3}, []int{1, 16, 128, 512}, 7

@@ -24,8 +24,11 @@ import (
 //
 // It measures, and never fails for being slow.
 func TestRatios(t *testing.T) {
+	if testing.Short() {
+		t.Skip("nothing is measured with -short")
+	}
 	rounds, warm := 3, 100
-	if !testing.Short() && testing.Verbose() {
+	if testing.Verbose() {
 		rounds, warm = 21, 2500 // the first round of the log extends its file, which costs all more
 	}
 	for _, callers := range []int{1, 128} {
