@@ -152,7 +152,8 @@ func (a *app) root() *cobra.Command {
 	root.SetErr(a.err)
 	root.AddCommand(a.chaosCommand(), a.demoCommand(), a.versionCommand(),
 		a.showCommand(), a.getCommand(), a.exportCommand(), a.statsCommand(), a.sessionsCommand(),
-		a.resolveCommand(), a.retryCommand(), a.clearCommand(), a.pruneCommand(), a.tailCommand())
+		a.resolveCommand(), a.retryCommand(), a.clearCommand(), a.pruneCommand(), a.tailCommand(),
+		a.importCommand())
 	root.SetFlagErrorFunc(nearest)
 	return root
 }

@@ -30,9 +30,10 @@ func TestMain(m *testing.M) {
 		}
 	}
 	testscript.Main(leakChecked{m}, map[string]func(){
-		"ledger":        func() { os.Exit(Main(os.Args, os.Stdin, os.Stdout, os.Stderr)) },
-		"ledger-seed":   seed,
-		"ledger-broken": with(func(o *demo.Options) { o.BreakGuard = true }),
+		"ledger":          func() { os.Exit(Main(os.Args, os.Stdin, os.Stdout, os.Stderr)) },
+		"ledger-seed":     seed,
+		"ledger-ancestor": ancestorFile,
+		"ledger-broken":   with(func(o *demo.Options) { o.BreakGuard = true }),
 		"ledger-stuck": func() {
 			if len(os.Args) > 1 && os.Args[1] == "stuck" {
 				stuck()
