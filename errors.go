@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -85,8 +86,9 @@ func (e *BlockedError) Error() string {
 func (e *BlockedError) Unwrap() []error { return []error{ErrBlocked, e.Reason} }
 
 type classified struct {
-	err   error
-	class Class
+	err    error
+	class  Class
+	result json.RawMessage // of PermanentWith
 }
 
 func (c *classified) Error() string { return c.err.Error() }
@@ -103,6 +105,17 @@ func NotDone(err error) error { return classify(err, ClassNotDone) }
 // Permanent marks err: the tool failed for good. Duplicates get this error;
 // the call never runs again. Permanent(nil) is nil.
 func Permanent(err error) error { return classify(err, ClassPermanent) }
+
+// PermanentWith is Permanent for a failure that has something to show: where the
+// tool's policy keeps results (Replay or Wait), the JSON form of result is recorded beside the error, and a duplicate
+// finds it in BlockedError.Record.Result. It is left out if it has no JSON form or is larger than Options.MaxResult.
+func PermanentWith(err error, result any) error {
+	if err == nil {
+		return nil
+	}
+	text, _ := json.Marshal(result) // nil: left out, as documented
+	return &classified{err, ClassPermanent, text}
+}
 
 // nest keeps what a guarded call inside a tool says of its own effect from
 // being taken for what the tool says of its: to an enclosing guard, the marks of
@@ -130,7 +143,7 @@ func classify(err error, class Class) error {
 	if err == nil {
 		return nil
 	}
-	return &classified{err, class}
+	return &classified{err: err, class: class}
 }
 
 // classOf says what a tool's error means, and whether it asks for no further try.

@@ -322,6 +322,25 @@ func ExamplePermanent() {
 	// true
 }
 
+func ExamplePermanentWith() {
+	ctx, guard := context.Background(), exampleGuard(ledger.Policy{Replay: true})
+	defer guard.Close(ctx)
+	for range 2 {
+		_, err := ledger.DoErr(ctx, guard, ledger.Call{Tool: "charge_card"}, func(context.Context) error {
+			return ledger.PermanentWith(errors.New("card declined"), map[string]string{"code": "lost_card"})
+		})
+		fmt.Println(err)
+		var blocked *ledger.BlockedError
+		if errors.As(err, &blocked) {
+			fmt.Printf("%s\n", blocked.Record.Result)
+		}
+	}
+	// Output:
+	// card declined
+	// ledger: default/charge_card/4374762b3697a66e8b02ce6aa4443cbd blocked: the call failed for good: card declined
+	// {"code":"lost_card"}
+}
+
 // backoff is of github.com/cenkalti/backoff/v4.
 func ExampleBackoff() {
 	ctx, guard := context.Background(), exampleGuard(ledger.Policy{Backoff: func() ledger.Backoff {

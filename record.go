@@ -175,7 +175,7 @@ type Record struct {
 	Owner         Owner  // of the last claim
 	Args          []byte // JSON, redacted; nil if too large to store; sealed if Sealed
 	ArgsDigest    string // of the arguments without ignored fields
-	Result        []byte // JSON; nil if none; sealed if Sealed
+	Result        []byte // JSON; nil if none; of a failure only PermanentWith's; sealed if Sealed
 	ResultOmitted bool   // the call succeeded and its result was not recorded
 	Error         *Failure
 	Settled       *Settlement

@@ -302,7 +302,16 @@ func (x *exec) sealed(r Record, e *ending) Record {
 // failed records why the tool did not succeed, and returns err with what
 // went wrong in recording.
 func (x *exec) failed(ctx context.Context, claimed *Record, failure *Failure, err error) (Record, bool, error) {
-	done := finish(*claimed, ending{failure: failure}, clock())
+	e := ending{failure: failure}
+	var mark *classified
+	if errors.As(err, &mark) && mark.class == failure.Class && x.p.policy.keepsResult() && len(mark.result) <= x.c.opts.MaxResult {
+		e.result = mark.result
+	}
+	r := *claimed
+	if e.result != nil {
+		r = x.sealed(r, &e)
+	}
+	done := finish(r, e, clock())
 	if recErr := x.record(ctx, &done); recErr != nil {
 		if err == nil {
 			return done, false, recErr

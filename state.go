@@ -189,7 +189,7 @@ func inDoubt(o Outcome) bool {
 // An ending is how an attempt ended.
 type ending struct {
 	failure *Failure // nil: success
-	result  []byte   // of a success; nil: omitted
+	result  []byte   // of a success, nil: omitted; of a permanent failure, nil: none
 	settled *Settlement
 }
 
@@ -212,6 +212,9 @@ func finish(r Record, e ending, now time.Time) Record {
 		r.Doubted = true
 	default:
 		outcome = OutcomeFailed
+		if e.failure.Class == ClassPermanent {
+			r.Result = e.result
+		}
 	}
 	r.State = State(outcome)
 	if e.settled != nil {
