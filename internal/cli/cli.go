@@ -67,7 +67,11 @@ func (i interrupted) Error() string { return "interrupted (" + i.signal.String()
 func withSignals(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	signals, pipe := make(chan os.Signal, 1), make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(s) { // nohup(1) and shells' background jobs ask for that
+			signal.Notify(signals, s)
+		}
+	}
 	signal.Notify(pipe, syscall.SIGPIPE)
 	go func() {
 		select {
@@ -152,7 +156,7 @@ func (a *app) root() *cobra.Command {
 	root.SetErr(a.err)
 	root.AddCommand(a.chaosCommand(), a.demoCommand(), a.versionCommand(),
 		a.showCommand(), a.getCommand(), a.exportCommand(), a.statsCommand(), a.sessionsCommand(),
-		a.resolveCommand(), a.retryCommand(), a.clearCommand(), a.pruneCommand(), a.tailCommand(),
+		a.resolveCommand(), a.retryCommand(), a.clearCommand(), a.pruneCommand(), a.tailCommand(), a.runCommand(),
 		a.importCommand())
 	root.SetFlagErrorFunc(nearest)
 	return root
