@@ -157,7 +157,8 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(a.chaosCommand(), a.demoCommand(), a.versionCommand(),
 		a.showCommand(), a.getCommand(), a.exportCommand(), a.statsCommand(), a.sessionsCommand(),
 		a.resolveCommand(), a.retryCommand(), a.clearCommand(), a.pruneCommand(), a.tailCommand(), a.runCommand(),
-		a.importCommand())
+		a.importCommand(),
+		a.doctorCommand())
 	root.SetFlagErrorFunc(nearest)
 	return root
 }

@@ -120,6 +120,8 @@ type ledgerAt struct {
 	url string
 }
 
+var errMemory = errors.New("memory: is the memory of one process; there is nothing of another's in it")
+
 // How withStore opens the store.
 const (
 	toLook   = true
@@ -145,7 +147,7 @@ func (a *app) openStore(ctx context.Context, t *target, named string, look bool)
 		return nil, nil, usage(err)
 	}
 	if strings.EqualFold(at, "memory:") {
-		return nil, nil, usage(errors.New("memory: is the memory of one process; there is nothing of another's in it"))
+		return nil, nil, usage(errMemory)
 	}
 	store, closer, err := open.Existing(ctx, at, look)
 	switch {
@@ -154,10 +156,15 @@ func (a *app) openStore(ctx context.Context, t *target, named string, look bool)
 	case errors.Is(err, ledger.ErrNotFound):
 		return nil, nil, &failure{exitStore, fmt.Errorf("%w (another store: name its file or URL, --store, LEDGER_STORE or LEDGER_DB)", err)}
 	}
+	return nil, nil, notOpened(at, err)
+}
+
+// notOpened is the error of a store that could not be opened, with its exit code.
+func notOpened(at string, err error) error {
 	if path, ok, perr := connect.Path(at); errors.Is(err, ledger.ErrInvalid) && (perr != nil || !ok || path == "") {
-		return nil, nil, usage(err) // the URL or the environment, not what it leads to
+		return usage(err) // the URL or the environment, not what it leads to
 	}
-	return nil, nil, &failure{exitStore, err}
+	return &failure{exitStore, err}
 }
 
 // coded gives err of a store its exit code.
