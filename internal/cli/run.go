@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ledger-once/ledger"
+	"github.com/ledger-once/ledger/connect"
 	"github.com/ledger-once/ledger/internal/child"
 	"github.com/ledger-once/ledger/internal/open"
 )
@@ -114,7 +115,7 @@ func (a *app) runCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.SetInterspersed(false)
 	f.StringVar(&r.key, "key", "", "`KEY` of the run: the same key is the same run (required)")
-	f.StringVar(&r.workflow, "wf", "default", "`WORKFLOW`: keys are compared within it")
+	f.StringVar(&r.workflow, "wf", "", "`WORKFLOW`: keys are compared within it (default $LEDGER_WORKFLOW, or default)")
 	f.StringVar(&r.tool, "tool", recordedTool, "`NAME` under which it is recorded; keys are compared within it")
 	f.StringVar(&r.caller, "caller", "", "`NAME` that is recorded (default the user of this machine)")
 	f.StringVar(&r.inDoubt, "in-doubt", "retry", "`POLICY` for a run of which nobody knows whether it happened: retry or block")
@@ -207,12 +208,16 @@ func (r *running) guarded(ctx context.Context, store ledger.Store, forward <-cha
 	if r.inDoubt == "block" {
 		policy.InDoubt = ledger.DoubtBlock
 	}
+	workflow := r.workflow
+	if workflow == "" {
+		workflow = r.environ(connect.EnvWorkflow) // "" is default to the guard
+	}
 	caller := r.caller
 	if caller == "" {
 		caller = r.whoami()
 	}
 	guard, err := ledger.New(store, &ledger.Options{
-		Workflow: r.workflow, Caller: caller, Default: policy, MaxResult: maxKeptOutput, Logger: slog.New(slog.DiscardHandler),
+		Workflow: workflow, Caller: caller, Default: policy, MaxResult: maxKeptOutput, Logger: slog.New(slog.DiscardHandler),
 		OnTakeover: func(rec ledger.Record) {
 			if r.verbose {
 				fmt.Fprintf(r.err, "ledger: taken over from a run that died; attempt %d\n", rec.Attempt)

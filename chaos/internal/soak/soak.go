@@ -207,9 +207,12 @@ func (s *soak) hit(ctx context.Context, e Event) error {
 		}
 	default:
 		w := s.slots[e.Worker].worker()
-		w.Cut(e.Kind, func() { sleep(ctx, e.For) })
+		whole := false // the run's end cuts it short
+		w.Cut(e.Kind, func() { whole = sleep(ctx, e.For) })
+		s.happened(e, "", whole && e.For > s.o.TTL+time.Second)
+		return nil
 	}
-	s.happened(e, "", e.For > s.o.TTL+time.Second)
+	s.happened(e, "", false)
 	return nil
 }
 
@@ -258,7 +261,7 @@ func (s *soak) pause(ctx context.Context, e Event) error {
 	w := s.slots[e.Worker].worker()
 	at := s.reach(ctx, w, e)
 	beyond := false
-	err := w.Pause(at, func() { beyond = sleep(ctx, e.For) })
+	err := w.Pause(at, func() { beyond = sleep(ctx, e.For) && e.For > s.o.TTL+time.Second })
 	if err == nil && at == "" { // a halt that was asked for and not reached would hold a later call for good
 		err = w.Go(e.Point)
 	}
