@@ -45,6 +45,13 @@ func Main(args []string, in io.Reader, out, err io.Writer) int {
 	return a.main()
 }
 
+// Command returns the commands and their flags, for whoever checks a document
+// against them. It must not be executed.
+func Command() *cobra.Command {
+	a := &app{args: []string{"ledger"}, environ: os.Getenv}
+	return a.root()
+}
+
 func (a *app) main() int {
 	chaos.Enter(nil) // before signals: chaos decides when its processes end
 	if len(a.args) > 1 && a.args[1] == demo.WorkerCommand {
