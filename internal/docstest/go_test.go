@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"go/ast"
+	"go/format"
 	"go/importer"
 	"go/parser"
 	"go/token"
@@ -82,7 +83,7 @@ func wrap(b block) (snippet, error) {
 // known are the packages that a fragment may name without an import, besides the preamble's and our own.
 var known = map[string]string{
 	"context": "context", "errors": "errors", "fmt": "fmt", "json": "encoding/json", "log": "log", "os": "os", "time": "time",
-	"http": "net/http", "slog": "log/slog", "testing": "testing", "strings": "strings", "filepath": "path/filepath",
+	"http": "net/http", "slog": "log/slog", "testing": "testing", "syscall": "syscall", "strings": "strings", "filepath": "path/filepath",
 	"ledger": module, "connect": module + "/connect", "sqlitestore": module + "/sqlitestore", "etcdstore": module + "/etcdstore",
 	"embedded": module + "/etcdstore/embedded", "storetest": module + "/storetest", "fingerprint": module + "/fingerprint",
 	"chaos": module + "/chaos", "backoff": "github.com/cenkalti/backoff/v4",
@@ -199,6 +200,11 @@ func TestGo(t *testing.T) {
 	for _, w := range check(t, all) {
 		t.Error(w)
 	}
+	for _, s := range all {
+		if formatted, err := format.Source([]byte(s.text)); err == nil && string(formatted) != s.text {
+			t.Errorf("%s:%d: gofmt would make of it\n%s", s.page, s.line, formatted)
+		}
+	}
 }
 
 // What a program prints is what it says.
@@ -242,7 +248,7 @@ func run(t *testing.T, source string) string {
 	if err := os.WriteFile(file, []byte(source), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", exe, file)
+	build := exec.CommandContext(t.Context(), "go", "build", "-ldflags", "-s -w", "-o", exe, file) // links faster
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)

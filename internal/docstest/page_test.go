@@ -12,7 +12,7 @@ import (
 const root = "../.."
 
 // pages are what strangers read; the glob of each has to match something.
-var pages = []string{"README.md", "docs/*.md"}
+var pages = []string{"README.md", "docs/*.md", "llms.txt", "AGENTS.md", "CLAUDE.md", "CONTRIBUTING.md", "SECURITY.md"}
 
 // A block is what stands between two fences.
 type block struct {
