@@ -7,132 +7,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ledger-once/ledger"
+	"github.com/ledger-once/ledger/internal/callview"
 )
 
-// A recordOut is a record as -o json and export write it: for programs, so names and meanings stay.
-type recordOut struct {
-	ID          string             `json:"id"`
-	Workflow    string             `json:"workflow"`
-	Tool        string             `json:"tool"`
-	Fingerprint string             `json:"fingerprint,omitempty"` // none: the counter of an unlimited tool
-	Key         string             `json:"key,omitempty"`
-	Status      string             `json:"status"` // as it is shown: a dead owner's running is in_doubt
-	State       string             `json:"state"`  // as it is stored
-	Alive       bool               `json:"alive,omitempty"`
-	Version     int64              `json:"version,omitempty"`
-	Fence       int64              `json:"fence,omitempty"`
-	Token       string             `json:"token,omitempty"`
-	InDoubt     ledger.DoubtPolicy `json:"in_doubt_policy"`
-	Doubted     bool               `json:"doubted,omitempty"`
-	Attempt     int                `json:"attempt"`
-	Attempts    int64              `json:"attempts"`
-	Starts      int64              `json:"starts"`
-	Executed    int64              `json:"executed"`
-	Blocked     int64              `json:"blocked"`
-	Spent       int                `json:"spent"`
-	Takeovers   int                `json:"takeovers"`
-	Owner       *ownerOut          `json:"owner,omitempty"`
-	Args        any                `json:"args,omitempty"`
-	ArgsDigest  string             `json:"args_digest,omitempty"`
-	Result      any                `json:"result,omitempty"`
-	Omitted     bool               `json:"result_omitted,omitempty"`
-	Sealed      bool               `json:"sealed,omitempty"` // args and result are encrypted: base64
-	Error       *failureOut        `json:"error,omitempty"`
-	Settled     *settledOut        `json:"settled,omitempty"`
-	Created     *time.Time         `json:"created,omitempty"`
-	Started     *time.Time         `json:"started,omitempty"`
-	Finished    *time.Time         `json:"finished,omitempty"`
-	Succeeded   *time.Time         `json:"succeeded,omitempty"`
-	Log         []attemptOut       `json:"log,omitempty"`
-}
+// A recordOut is a record as -o json and export write it.
+type recordOut = callview.Call
 
-type ownerOut struct {
-	Session string `json:"session,omitempty"`
-	Host    string `json:"host,omitempty"`
-	PID     int    `json:"pid,omitempty"`
-	Caller  string `json:"caller,omitempty"`
-}
-
-type failureOut struct {
-	Message string       `json:"message"`
-	Class   ledger.Class `json:"class"`
-}
-
-type settledOut struct {
-	How    string     `json:"how"`
-	By     string     `json:"by,omitempty"`
-	Reason string     `json:"reason,omitempty"`
-	At     *time.Time `json:"at,omitempty"`
-}
-
-type attemptOut struct {
-	Fence   int64      `json:"fence"`
-	Owner   *ownerOut  `json:"owner,omitempty"`
-	Started *time.Time `json:"started,omitempty"`
-	Ended   *time.Time `json:"ended,omitempty"` // none: nobody saw it end
-	Outcome string     `json:"outcome"`
-}
-
-func forPrograms(r *ledger.Record) *recordOut {
-	o := &recordOut{
-		ID: r.ID.String(), Workflow: r.ID.Workflow, Tool: r.ID.Tool, Fingerprint: r.ID.Fingerprint, Key: r.Key,
-		Status: stateName(r.Status()), State: stateName(r.State), Alive: r.Alive,
-		Version: int64(r.Version), Fence: int64(r.Fence), Token: r.Token, InDoubt: r.InDoubt, Doubted: r.Doubted,
-		Attempt: r.Attempt, Attempts: r.Attempts, Starts: r.Starts, Executed: r.Executed, Blocked: r.Blocked, Spent: r.Spent, Takeovers: r.Takeovers,
-		Owner: ownerOf(r.Owner), Args: jsonOf(r.Args, r.Sealed), ArgsDigest: r.ArgsDigest,
-		Result: jsonOf(r.Result, r.Sealed), Omitted: r.ResultOmitted, Sealed: r.Sealed, Error: (*failureOut)(r.Error),
-		Created: timeOf(r.Created), Started: timeOf(r.Started), Finished: timeOf(r.Finished), Succeeded: timeOf(r.Succeeded),
-	}
-	if s := r.Settled; s != nil {
-		o.Settled = &settledOut{s.How, s.By, s.Reason, timeOf(s.At)}
-	}
-	for _, a := range r.Log {
-		o.Log = append(o.Log, attemptOut{int64(a.Fence), ownerOf(a.Owner), timeOf(a.Started), timeOf(a.Ended), string(a.Outcome)})
-	}
-	return o
-}
+func forPrograms(r *ledger.Record) *recordOut { return callview.Of(r) }
 
 // stateName names a state as --status takes it.
-func stateName(s ledger.State) string {
-	if s == ledger.StateNone {
-		return "unlimited"
-	}
-	return string(s)
-}
-
-func ownerOf(o ledger.Owner) *ownerOut {
-	if o == (ledger.Owner{}) {
-		return nil
-	}
-	return &ownerOut{o.Session, o.Host, o.PID, o.Caller}
-}
-
-func timeOf(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	t = t.UTC()
-	return &t
-}
-
-// jsonOf returns stored JSON as it is, and what is none as a string, or as base64.
-func jsonOf(b []byte, sealed bool) any {
-	switch {
-	case b == nil:
-		return nil
-	case sealed || !utf8.Valid(b):
-		return b
-	case json.Valid(b):
-		return json.RawMessage(b)
-	}
-	return string(b)
-}
+func stateName(s ledger.State) string { return callview.StateName(s) }
 
 // A format is the flag -o.
 type format string

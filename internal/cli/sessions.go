@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ledger-once/ledger"
+	"github.com/ledger-once/ledger/internal/callview"
 )
 
 func (a *app) sessionsCommand() *cobra.Command {
@@ -54,7 +55,7 @@ func (a *app) printSessions(all []ledger.Session, f format) error {
 	if f != asTable {
 		out := newValues(a.out, f)
 		for _, s := range all {
-			if err := out.add(sessionOut{s.ID, s.Host, s.PID, timeOf(s.Started), s.Alive}); err != nil {
+			if err := out.add(sessionOut{s.ID, s.Host, s.PID, callview.TimeOf(s.Started), s.Alive}); err != nil {
 				return err
 			}
 		}
