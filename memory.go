@@ -15,7 +15,7 @@ import (
 
 // Memory is a [Store] that lives in this process: the reference for the others,
 // and the store for tests. Nothing survives the process. It also is a
-// [Watcher], a [Leaser], a [SessionLister] and an io.Closer.
+// [Watcher], a [Leaser], a [SessionLister], a [NewestLister] and an io.Closer.
 //
 // A value is one owner; [Memory.Session] opens another one on the same data.
 // It starts no goroutines.
@@ -29,6 +29,7 @@ type memoryData struct {
 	mu       sync.Mutex
 	version  Version // of the last write; never goes back
 	opened   int     // sessions so far
+	stored   int     // records that ever came
 	records  map[ID]*memoryRecord
 	sessions map[string]*memorySession // the living
 	writes   []memoryWrite             // a ring of the last ones, for Watch
@@ -38,7 +39,8 @@ type memoryData struct {
 
 type memoryRecord struct {
 	Record
-	tally Tally
+	tally  Tally
+	number int // grows with each record that comes, for ListNewest
 }
 
 type memorySession struct {
@@ -104,8 +106,7 @@ func (m *Memory) Claim(ctx context.Context, c Claim) (Record, bool, error) {
 	} else if c.Seen != 0 {
 		return Record{}, false, nil
 	} else {
-		stored = &memoryRecord{}
-		d.records[c.Next.ID] = stored
+		stored = d.add(c.Next.ID)
 	}
 	next := copyRecord(c.Next)
 	next.Owner.Session, next.Owner.Host, next.Owner.PID = m.session.ID, m.session.Host, m.session.PID
@@ -166,8 +167,8 @@ func (m *Memory) Tally(ctx context.Context, counts []Tally) error {
 	for _, t := range counts {
 		stored := m.data.records[t.ID]
 		if stored == nil && t.ID.IsCounter() {
-			stored = &memoryRecord{Record: Record{ID: t.ID}}
-			m.data.records[t.ID] = stored
+			stored = m.data.add(t.ID)
+			stored.ID = t.ID
 		}
 		if stored != nil {
 			stored.tally.Attempts += t.Attempts
@@ -480,4 +481,5 @@ var (
 	_ Watcher       = (*Memory)(nil)
 	_ Leaser        = (*Memory)(nil)
 	_ SessionLister = (*Memory)(nil)
+	_ NewestLister  = (*Memory)(nil)
 )

@@ -8,45 +8,22 @@ import (
 	"strings"
 )
 
-// Stats are counts over the records that a filter selects.
-type Stats struct {
-	Actions  int64 // distinct guarded calls
-	Attempts int64 // calls made: those that ran and those that were blocked
-	Executed int64 // successes
-	Blocked  int64 // calls that must not run and did not, replayed ones included
-	Failed   int64 // actions whose last attempt failed
-	InDoubt  int64 // actions in doubt
-	Running  int64 // actions that are running
-}
-
-// Add counts r in.
-func (s *Stats) Add(r *Record) {
-	s.Attempts += r.Attempts
-	s.Executed += r.Executed
-	s.Blocked += r.Blocked
-	if r.ID.IsCounter() {
-		return
-	}
-	s.Actions++
-	switch r.Status() {
-	case StateFailed:
-		s.Failed++
-	case StateInDoubt:
-		s.InDoubt++
-	case StateRunning:
-		s.Running++
-	}
-}
-
 // Stats counts what the filter selects, after this guard's own counts were
-// written. Other processes' counts may be a second old. It reads every record selected.
+// written. Other processes' counts may be a second old. [Summarize] says what it costs.
 func (g *Guard) Stats(ctx context.Context, f Filter) (Stats, error) {
-	var s Stats
-	for r, err := range g.History(ctx, f) {
-		if err != nil {
-			return s, err
-		}
-		s.Add(&r)
+	s, err := g.Summarize(ctx, f)
+	return s.Stats, err
+}
+
+// Summarize is [Guard.Stats] in all and by tool.
+func (g *Guard) Summarize(ctx context.Context, f Filter) (Summary, error) {
+	err := g.tallies.flush(ctx)
+	var s Summary
+	if err == nil {
+		s, err = Summarize(ctx, g.store, f)
+	}
+	if err != nil {
+		return Summary{}, fmt.Errorf("ledger: stats: %w", unavailable(err))
 	}
 	return s, nil
 }

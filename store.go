@@ -208,3 +208,11 @@ type Session struct {
 	Started time.Time
 	Alive   bool
 }
+
+// A NewestLister is a Store that can list its records newest first. It is optional.
+type NewestLister interface {
+	// ListNewest yields what List does in another order: the record that was stored last, which is to
+	// say claimed for the first time, comes first. Later claims of it do not move it. After is the last record of a listing that goes
+	// on; ListNewest yields ErrNotFound if that one was removed meanwhile.
+	ListNewest(ctx context.Context, f Filter) iter.Seq2[Record, error]
+}

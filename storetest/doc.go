@@ -26,7 +26,7 @@
 //	go test -run 'TestStore/finish/after_a_takeover'
 //
 // repeats one. Begin with claim/fresh and work through the groups in their
-// order: claim, owner, finish, delete, version, fields, names, list, tally,
+// order: claim, owner, finish, delete, version, fields, names, list, summary, tally,
 // context, close, watch, lease, process, model. [ledger.Memory] is a complete
 // store in one file to compare yours with. [RunWith] takes [Options] for stores that order their records
 // otherwise, refuse newer schemas, or need longer to notice a death;
@@ -51,8 +51,8 @@
 // tests break a correct store in some hundred ways, one promise each, and demand that
 // a fitting case fails.
 //
-// It covers the text of [ledger.Store], [ledger.Watcher], [ledger.Leaser] and
-// [ledger.SessionLister]: who wins a claim, alone, against 32 racers and against 8
+// It covers the text of [ledger.Store], [ledger.Watcher], [ledger.Leaser], [ledger.Summarizer],
+// [ledger.NewestLister] and [ledger.SessionLister]: who wins a claim, alone, against 32 racers and against 8
 // processes; that a stale owner can not write; that fences grow across
 // deletion and reopening; that each field and odd name survives; that counts are
 // exact; that a cancelled or interrupted call leaves either all or nothing; that what a

@@ -169,6 +169,8 @@ func (m *machine) finishLast(t *rapid.T) {
 func (m *machine) end(t *rapid.T, done ledger.Record) {
 	done.State = rapid.SampledFrom(append(finished, ledger.StateNone)).Draw(t, "state")
 	done.Result = []byte(rapid.SampledFrom([]string{"1", "2"}).Draw(t, "result"))
+	done.Starts = int64(done.Result[0] - '0') // so that there are several to sum up
+	done.Executed = done.Starts / 2
 	want, writes := m.o.finishes(done)
 	err := m.owners[m.owner(t)].s.Finish(m.e.ctx, done)
 	if !errors.Is(err, want) {
@@ -233,5 +235,10 @@ func (m *machine) check(t *rapid.T) {
 	}
 	if left != 0 {
 		t.Fatalf("%d records are missing from the list", left)
+	}
+	if s, ok := m.owners[len(m.versions)%3].s.(ledger.Summarizer); ok {
+		if diff := m.e.summed(s, ledger.Filter{Workflow: m.workflow}); diff != "" {
+			t.Fatal(diff)
+		}
 	}
 }
