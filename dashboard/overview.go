@@ -1,0 +1,154 @@
+package dashboard
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/ledger-once/ledger"
+	"github.com/ledger-once/ledger/internal/callview"
+)
+
+const (
+	maxTools  = 200
+	maxOwners = 200
+)
+
+// A summary is what the cards say.
+type summary struct {
+	Calls         int64          `json:"calls"`
+	Running       int64          `json:"running"`
+	Succeeded     int64          `json:"succeeded"`
+	Failed        int64          `json:"failed"`
+	InDoubt       int64          `json:"in_doubt"`
+	NeedsDecision int64          `json:"needs_decision"`
+	Attempts      int64          `json:"attempts"`
+	Executed      int64          `json:"executed"`
+	Blocked       int64          `json:"blocked"`
+	Oldest        *callview.Call `json:"oldest_running"`
+	AsOf          time.Time      `json:"as_of"`
+	Partial       bool           `json:"partial"`
+}
+
+type toolRow struct {
+	Tool     string `json:"tool"`
+	Calls    int64  `json:"calls"`
+	Attempts int64  `json:"attempts"`
+	Executed int64  `json:"executed"`
+	Blocked  int64  `json:"blocked"`
+	Failed   int64  `json:"failed"`
+	InDoubt  int64  `json:"in_doubt"`
+	Running  int64  `json:"running"`
+}
+
+type ownerRow struct {
+	ID      string    `json:"id"`
+	Host    string    `json:"host"`
+	PID     int       `json:"pid"`
+	Started time.Time `json:"started"`
+	Alive   bool      `json:"alive"`
+}
+
+// A health is how the store is.
+type health struct {
+	OK      bool          `json:"ok"`
+	Latency time.Duration `json:"latency_ns"`
+	Error   string        `json:"error"`
+	Alive   int           `json:"owners_alive"`
+	Owners  []ownerRow    `json:"owners"`
+	Size    int64         `json:"size_bytes"`  // 0: not known
+	Quota   int64         `json:"quota_bytes"` // 0: none, or not known
+}
+
+// A Sizer is a store that knows how many bytes it takes, and how many it may (0: no bound, or not known).
+type Sizer interface {
+	Size(ctx context.Context) (bytes, quota int64, err error)
+}
+
+// An overview is what the page shows above its lists.
+type overview struct {
+	Name     string    `json:"name"`
+	ReadOnly bool      `json:"read_only"`
+	Version  string    `json:"version"`
+	Now      time.Time `json:"now"`
+	Summary  *summary  `json:"summary"` // null as long as the store has never answered
+	Tools    []toolRow `json:"tools"`
+	LeftOff  int       `json:"tools_left_off"`
+	Health   health    `json:"health"`
+}
+
+func (d *Dashboard) overview(w http.ResponseWriter, r *http.Request) {
+	answer(w, http.StatusOK, d.feed.overview(r.Context()))
+}
+
+// look asks the store for all that an overview needs.
+func (d *Dashboard) look(ctx context.Context) *overview {
+	now := time.Now()
+	o := &overview{Name: d.o.Name, ReadOnly: d.o.ReadOnly, Version: d.o.Version, Now: now.UTC(), Tools: []toolRow{}}
+	o.Health = d.examine(ctx)
+	if !o.Health.OK {
+		return o
+	}
+	s, err := ledger.Summarize(ctx, d.store, ledger.Filter{})
+	if err != nil {
+		o.Health.OK, o.Health.Error = false, err.Error()
+		return o
+	}
+	o.Summary = &summary{
+		Calls: s.Actions, Running: s.Running, Failed: s.Failed, InDoubt: s.InDoubt, NeedsDecision: s.NeedsDecision,
+		Succeeded: s.Actions - s.Running - s.Failed - s.InDoubt,
+		Attempts:  s.Attempts, Executed: s.Executed, Blocked: s.Blocked, AsOf: now.UTC(),
+	}
+	if s.Oldest != nil {
+		o.Summary.Oldest = callview.Of(s.Oldest)
+	}
+	slices.SortFunc(s.Tools, func(a, b ledger.ToolSummary) int {
+		return cmp.Or(cmp.Compare(b.Attempts, a.Attempts), cmp.Compare(a.Tool, b.Tool))
+	})
+	if n := len(s.Tools) - maxTools; n > 0 {
+		o.LeftOff, s.Tools = n, s.Tools[:maxTools]
+	}
+	for _, t := range s.Tools {
+		o.Tools = append(o.Tools, toolRow{t.Tool, t.Actions, t.Attempts, t.Executed, t.Blocked, t.Failed, t.InDoubt, t.Running})
+	}
+	return o
+}
+
+// probed is a call that nobody makes.
+var probed = ledger.ID{Workflow: "ledger-dashboard", Tool: "probe", Fingerprint: "00000000000000000000000000000000"}
+
+func (d *Dashboard) examine(ctx context.Context) health {
+	h := health{Owners: []ownerRow{}}
+	began := time.Now()
+	_, err := d.store.Get(ctx, probed)
+	h.Latency = time.Since(began)
+	if err != nil && !errors.Is(err, ledger.ErrNotFound) {
+		h.Error = err.Error()
+		return h
+	}
+	h.OK = true
+	if s, ok := d.store.(ledger.SessionLister); ok {
+		all, err := s.Sessions(ctx)
+		if err != nil {
+			h.OK, h.Error = false, err.Error()
+			return h
+		}
+		for _, o := range all {
+			if o.Alive {
+				h.Alive++
+			}
+			if len(h.Owners) < maxOwners {
+				h.Owners = append(h.Owners, ownerRow{o.ID, o.Host, o.PID, o.Started.UTC(), o.Alive})
+			}
+		}
+	}
+	if s, ok := d.store.(Sizer); ok {
+		if h.Size, h.Quota, err = s.Size(ctx); err != nil {
+			h.Size, h.Quota = 0, 0 // a role may not ask
+		}
+	}
+	return h
+}
