@@ -8,6 +8,13 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// What a release build says of itself, where its module is the main one and the go command may know no version:
+//
+//	go build -ldflags "-X github.com/ledger-once/ledger/internal/cli.stampedVersion=v1.2.3" ./cmd/ledger
+//
+// They win over what the go command wrote into the binary; .goreleaser.yaml sets them.
+var stampedVersion, stampedCommit, stampedDate string
+
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
@@ -20,19 +27,43 @@ func (a *app) versionCommand() *cobra.Command {
 	}
 }
 
-// version names the module's version, the commit if the build knows it, the
+// version names the module's version, the commit and its date if the build knows them, the
 // compiler and the platform.
 func version() string {
-	v, commit := "(unknown)", ""
-	if info, ok := debug.ReadBuildInfo(); ok {
-		if v = info.Main.Version; v == "" {
-			v = "(devel)"
+	info, _ := debug.ReadBuildInfo()
+	return describe(info, stampedVersion, stampedCommit, stampedDate)
+}
+
+// describe is version, of a build's own knowledge (nil: none) and what it was stamped with.
+func describe(info *debug.BuildInfo, v, commit, date string) string {
+	known, modified := "(unknown)", false
+	if info != nil {
+		if known = info.Main.Version; known == "" {
+			known = "(devel)"
 		}
 		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				commit = " " + s.Value[:min(12, len(s.Value))]
+			switch {
+			case s.Key == "vcs.revision" && commit == "":
+				commit = s.Value
+			case s.Key == "vcs.time" && date == "":
+				date = s.Value
+			case s.Key == "vcs.modified":
+				modified = s.Value == "true"
 			}
 		}
 	}
-	return fmt.Sprintf("ledger %s%s %s %s/%s", v, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	if v == "" {
+		v = known
+	}
+	text := "ledger " + v
+	if commit != "" {
+		text += " " + commit[:min(12, len(commit))]
+	}
+	if modified {
+		text += " (modified)"
+	}
+	if len(date) >= len("2006-01-02") {
+		text += " " + date[:len("2006-01-02")]
+	}
+	return fmt.Sprintf("%s %s %s/%s", text, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
