@@ -1,0 +1,131 @@
+// The first view: totals, what needs a decision, what is in flight, the feed, the tools, the store.
+import { h, keyed, link, href } from './dom.js';
+import { num, nanos, bytes, age } from './format.js';
+import { get } from './api.js';
+import { cards, toolTable, health } from './tools.js';
+import { rateChart } from './chart.js';
+import { owner, fact, code, decision, flying } from './parts.js';
+import { welcome } from './welcome.js';
+
+// What a tool's policy does with a call in doubt.
+const policies = { retry: 'retry: the next such call runs it again', block: 'block: it waits for you', reconcile: 'reconcile: the next such call asks the downstream' };
+
+const shownInDoubt = 20;
+const shownRunning = 20;
+
+// gently runs fn one at a time, and not more often than each `pause` ms.
+function gently(fn, pause) {
+  let busy = false;
+  let again = false;
+  return async function run() {
+    if (busy) {
+      again = true;
+      return;
+    }
+    busy = true;
+    again = false;
+    try {
+      await fn();
+    } catch {
+      // The stream's state already tells that the dashboard or its store does not answer; the next event tries again.
+    } finally {
+      setTimeout(() => {
+        busy = false;
+        if (again) run();
+      }, pause);
+    }
+  };
+}
+
+export function overview(feed) {
+  const top = cards();
+  const tools = toolTable();
+  const store = health();
+  const chart = rateChart();
+  const hello = welcome();
+  const doubtList = h('div', { class: 'decisions', id: 'decisions' });
+  const doubtMore = h('p', { class: 'note', hidden: true });
+  const doubt = h('section', { class: 'panel attention', 'aria-labelledby': 'doubt-title', id: 'doubt', hidden: true },
+    h('div', { class: 'head' }, h('h2', { id: 'doubt-title' }, 'Needs a decision'), h('span', { class: 'count num', id: 'doubt-count' })),
+    doubtList, doubtMore);
+  const flightBody = h('tbody');
+  const flightNone = h('p', { class: 'none' }, 'No call is running.');
+  const flightMore = h('p', { class: 'note', hidden: true });
+  const flightTable = h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'In flight, a table' },
+    h('table', { class: 'calls flight', id: 'flight' },
+      h('thead', null, h('tr', null, ['Tool', 'Workflow and key', 'Owner', 'Lease'].map((t) => h('th', { scope: 'col' }, t)), h('th', { scope: 'col', class: 'n' }, 'Attempt'), h('th', { scope: 'col', class: 'n' }, 'Age'))),
+      flightBody));
+  const flight = h('section', { class: 'panel', 'aria-labelledby': 'flight-title' },
+    h('div', { class: 'head' }, h('h2', { id: 'flight-title' }, 'In flight'), h('span', { class: 'grow' })), flightNone, flightTable, flightMore);
+  const partial = h('p', { class: 'note', id: 'partial', hidden: true }, 'This ledger is large: the totals are of the part that could be counted in time.');
+  const columns = h('div', { class: 'columns' }, h('div', null, chart.el, tools.el, flight), h('div', null, feed.el, store.el));
+  const el = h('div', { class: 'view overview' }, hello.el, top.el, partial, doubt, columns);
+  let last = null;
+  let inDoubt = 0; // shown
+  let running = 0;
+
+  const refreshDoubt = gently(async () => {
+    const { calls } = await get('calls', { status: 'in_doubt', limit: shownInDoubt });
+    inDoubt = calls.length;
+    keyed(doubtList, calls, (c) => c.id + ' ' + c.version + c.state, one);
+    doubt.hidden = calls.length === 0;
+  }, 1000);
+
+  const refreshFlight = gently(async () => {
+    const { calls } = await get('calls', { status: 'running', limit: shownRunning });
+    running = calls.length;
+    keyed(flightBody, calls, (c) => c.id + ' ' + c.version, flying);
+    flightNone.hidden = calls.length > 0;
+    flightTable.hidden = calls.length === 0;
+  }, 1000);
+
+  function one(c) {
+    return h('article', { class: 'decide', 'data-id': c.id, 'aria-label': c.tool + ' of ' + c.workflow },
+      h('h3', null, link({ call: c.id }, c.tool, { 'data-row': true }), h('span', { class: 'faint' }, ' of '), link({ workflow: c.workflow }, c.workflow, { class: 'soft' }), c.key ? [h('span', { class: 'faint' }, ' · '), c.key] : null),
+      h('p', { class: 'why' }, c.state === 'running' ? 'Its worker died or lost its lease during the call.' : c.error?.message ? c.error.message : 'Its last attempt ended without saying whether its effect happened.'),
+      h('dl', { class: 'facts' },
+        fact('Started', h('span', null, age(c.started), ' ago')), fact('Attempts', num(c.attempts)), fact('Owner', owner(c.owner)),
+        fact('Fence', h('span', { class: 'num' }, String(c.fence ?? '–'))), fact('Token', c.token ? h('code', null, c.token) : null), fact('Policy', policies[c.in_doubt_policy] ?? c.in_doubt_policy)),
+      c.args === undefined ? null : h('details', null, h('summary', null, 'Arguments'), code(c.args, c.sealed, 'Arguments')),
+      decision(c, () => {
+        refreshDoubt();
+        feed.el.querySelector('button').focus();
+      }));
+  }
+
+  function show(o) {
+    last = o;
+    store.show(o.health ?? {}, { nanos, bytes });
+    const s = o.summary;
+    if (!s) return; // the store has never answered
+    top.show(s);
+    tools.show(o.tools ?? [], s, o.tools_left_off);
+    partial.hidden = !s.partial;
+    const empty = s.calls === 0 && !s.partial;
+    hello.el.hidden = !empty;
+    columns.hidden = empty;
+    top.el.hidden = empty;
+    const count = document.getElementById('doubt-count');
+    if (count) count.textContent = num(s.in_doubt);
+    doubtMore.hidden = s.in_doubt <= shownInDoubt;
+    doubtMore.replaceChildren(`The first ${shownInDoubt} of ${num(s.in_doubt)}. `, h('a', { href: href({ status: 'in_doubt' }) }, 'See all'));
+    flightMore.hidden = s.running <= shownRunning;
+    flightMore.replaceChildren(`${shownRunning} of ${num(s.running)}. `, h('a', { href: href({ status: 'running' }) }, 'See all'));
+    if (document.hidden) return;
+    if (s.in_doubt !== inDoubt || s.in_doubt) refreshDoubt();
+    if (s.running !== running || s.running) refreshFlight();
+    chart.refresh();
+  }
+
+  return {
+    el,
+    title: '',
+    async start() {
+      if (last) show(last);
+      show(await get('overview'));
+    },
+    overview: show,
+    changes() {},
+    recolour: chart.recolour,
+  };
+}
