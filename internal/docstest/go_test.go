@@ -86,7 +86,7 @@ var known = map[string]string{
 	"http": "net/http", "slog": "log/slog", "testing": "testing", "syscall": "syscall", "strings": "strings", "filepath": "path/filepath",
 	"ledger": module, "connect": module + "/connect", "sqlitestore": module + "/sqlitestore", "etcdstore": module + "/etcdstore",
 	"embedded": module + "/etcdstore/embedded", "storetest": module + "/storetest", "fingerprint": module + "/fingerprint",
-	"chaos": module + "/chaos", "backoff": "github.com/cenkalti/backoff/v4",
+	"chaos": module + "/chaos", "dashboard": module + "/dashboard", "backoff": "github.com/cenkalti/backoff/v4",
 }
 
 // addImports declares the known packages that a fragment names and does not import.
