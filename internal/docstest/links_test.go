@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"unicode"
+
+	"github.com/ledger-once/ledger/chaos"
 )
 
 // everyPage is where links are looked at.
@@ -198,5 +200,25 @@ func TestTestNames(t *testing.T) {
 	}
 	if seen < 20 {
 		t.Errorf("only %d names of tests were found", seen)
+	}
+}
+
+// docs/failure-model.md says what comes of each kind of fault that chaos plays, and names no other.
+func TestFailureModelHasTheFaults(t *testing.T) {
+	p := read(t, "docs/failure-model.md")[0]
+	said := make(map[string]bool)
+	for _, m := range regexp.MustCompile("faults? ((?:`[a-z-]+`(?:, )?)+)").FindAllStringSubmatch(p.prose, -1) {
+		for _, code := range codeSpan.FindAllStringSubmatch(m[1], -1) {
+			said[code[1]] = true
+		}
+	}
+	for _, kind := range chaos.Faults() {
+		if !said[kind] {
+			t.Errorf("%s does not say what comes of the fault %s", p.name, kind)
+		}
+		delete(said, kind)
+	}
+	for kind := range said {
+		t.Errorf("%s names the fault %s, and chaos has none of that name", p.name, kind)
 	}
 }
