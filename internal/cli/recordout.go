@@ -19,9 +19,6 @@ type recordOut = callview.Call
 
 func forPrograms(r *ledger.Record) *recordOut { return callview.Of(r) }
 
-// stateName names a state as --status takes it.
-func stateName(s ledger.State) string { return callview.StateName(s) }
-
 // A format is the flag -o.
 type format string
 
