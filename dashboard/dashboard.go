@@ -70,12 +70,13 @@ type Dashboard struct {
 	streams chan struct{} // one for each page that follows
 	logins  sync.Mutex    // one try at the token at a time
 	cookie  string        // what the cookie holds; "" without a token
+	slow    time.Duration // how long the body of a request may take
 }
 
 // New returns a dashboard over store, which stays the caller's to close. It returns an error
 // matching [ledger.ErrInvalid] for options that can not be used.
 func New(store ledger.Store, o *Options) (*Dashboard, error) {
-	d := &Dashboard{store: store, streams: make(chan struct{}, maxStreams)}
+	d := &Dashboard{store: store, streams: make(chan struct{}, maxStreams), slow: readTimeout}
 	if o != nil {
 		d.o = *o
 	}

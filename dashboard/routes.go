@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"net/http"
 	"path"
-	"strconv"
 )
 
 //go:embed assets
@@ -70,7 +69,10 @@ func (d *Dashboard) index(w http.ResponseWriter, _ *http.Request) {
 		return
 	}
 	var b bytes.Buffer
-	err = t.Execute(&b, struct{ Name, ReadOnly, Version, By string }{d.o.Name, strconv.FormatBool(d.o.ReadOnly), d.o.Version, d.o.By})
+	err = t.Execute(&b, struct {
+		Name, Version, By string
+		ReadOnly          bool
+	}{d.o.Name, d.o.Version, d.o.By, d.o.ReadOnly})
 	if err != nil {
 		refuse(w, http.StatusInternalServerError, "the page can not be made: "+err.Error())
 		return

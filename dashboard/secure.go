@@ -57,7 +57,7 @@ func (d *Dashboard) guarded(next http.Handler) http.Handler {
 				return
 			}
 			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(readTimeout)) // where it can: not in every test
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(d.slow)) // where it can: not in every test
 		default:
 			h.Set("Allow", "GET, HEAD, POST")
 			refuse(w, http.StatusMethodNotAllowed, "use GET, or POST for what changes something")
