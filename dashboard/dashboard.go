@@ -70,6 +70,7 @@ type Dashboard struct {
 	streams chan struct{} // one for each page that follows
 	logins  sync.Mutex    // one try at the token at a time
 	cookie  string        // what the cookie holds; "" without a token
+	size    size
 	slow    time.Duration // how long the body of a request may take
 }
 

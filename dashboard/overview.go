@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/ledger-once/ledger"
@@ -145,10 +146,32 @@ func (d *Dashboard) examine(ctx context.Context) health {
 			}
 		}
 	}
-	if s, ok := d.store.(Sizer); ok {
-		if h.Size, h.Quota, err = s.Size(ctx); err != nil {
-			h.Size, h.Quota = 0, 0 // a role may not ask
-		}
-	}
+	h.Size, h.Quota = d.size.of(ctx, d.store)
 	return h
+}
+
+// A size remembers for a while what a store said: asking may cost each member of a cluster something.
+type size struct {
+	mu           sync.Mutex
+	asked        time.Time
+	bytes, quota int64
+}
+
+const sizeFor = 15 * time.Second
+
+func (s *size) of(ctx context.Context, store ledger.Store) (bytes, quota int64) {
+	sizer, ok := store.(Sizer)
+	if !ok {
+		return 0, 0
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.asked.IsZero() || time.Since(s.asked) > sizeFor {
+		var err error
+		if s.bytes, s.quota, err = sizer.Size(ctx); err != nil {
+			s.bytes, s.quota = 0, 0 // a role may not ask
+		}
+		s.asked = time.Now()
+	}
+	return s.bytes, s.quota
 }

@@ -139,7 +139,7 @@ func (a *app) dashboard(ctx context.Context, o *dashboardFlags, named string) er
 	if err != nil {
 		return err
 	}
-	store := newReopener(at.Store, closer, func(ctx context.Context) (*ledgerAt, io.Closer, error) {
+	store := newReopener(at.url, at.Store, closer, func(ctx context.Context) (*ledgerAt, io.Closer, error) {
 		return a.openStore(ctx, &o.target, named, look)
 	})
 	err = a.serve(ctx, o, opts, secure, store, at.url)

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"os"
 	"sync"
 	"time"
 
 	"github.com/ledger-once/ledger"
+	"github.com/ledger-once/ledger/connect"
+	"github.com/ledger-once/ledger/etcdstore"
 )
 
 // reopenAfter is how long a store that could not be reopened is left alone.
@@ -17,6 +20,7 @@ const reopenAfter = time.Second
 // A reopener is a store that is opened again after it could not be used: a file that was deleted and made anew,
 // an etcd that came back elsewhere. It is for who looks: a claim would not survive that.
 type reopener struct {
+	url  string
 	open func(context.Context) (*ledgerAt, io.Closer, error)
 
 	mu     sync.Mutex
@@ -34,8 +38,8 @@ type opened struct {
 	users  sync.WaitGroup
 }
 
-func newReopener(s ledger.Store, c io.Closer, open func(context.Context) (*ledgerAt, io.Closer, error)) *reopener {
-	return &reopener{open: open, now: &opened{Store: s, closer: c}}
+func newReopener(url string, s ledger.Store, c io.Closer, open func(context.Context) (*ledgerAt, io.Closer, error)) *reopener {
+	return &reopener{url: url, open: open, now: &opened{Store: s, closer: c}}
 }
 
 // take returns the open store, whose users include the caller until it calls done with what became of it.
@@ -156,6 +160,41 @@ func (r *reopener) Sessions(ctx context.Context) (all []ledger.Session, err erro
 		return err
 	})
 	return all, err
+}
+
+// Size returns how many bytes the store takes, and how many it may; 0: not known.
+func (r *reopener) Size(ctx context.Context) (bytes, quota int64, err error) {
+	if path, ok, perr := connect.Path(r.url); perr == nil && ok && path != "" {
+		for _, suffix := range []string{"", "-wal"} {
+			info, serr := os.Stat(path + suffix)
+			switch {
+			case serr == nil:
+				bytes += info.Size()
+			case suffix == "":
+				return 0, 0, serr
+			}
+		}
+		return bytes, 0, nil
+	}
+	err = r.use(ctx, func(s ledger.Store) error {
+		e, ok := s.(interface {
+			Health(context.Context) (*etcdstore.Health, error)
+		})
+		if !ok {
+			return nil
+		}
+		h, err := e.Health(ctx)
+		if err != nil {
+			return err
+		}
+		for _, m := range h.Members { // the greatest: it is the first to be full
+			if m.DBSize > bytes {
+				bytes, quota = m.DBSize, m.Quota
+			}
+		}
+		return nil
+	})
+	return bytes, quota, err
 }
 
 var errNoWatch = errors.New("the store can not tell of changes")
