@@ -391,7 +391,7 @@ func (m *Memory) since(ctx context.Context, next int, o *WatchOptions) ([]Change
 	for ; next < d.written; next++ {
 		w := d.writes[next%len(d.writes)]
 		c, subject := w.Change, Record{ID: w.ID}
-		f := Filter{Workflow: o.Filter.Workflow, Tool: o.Filter.Tool}
+		f := Filter{Workflow: o.Filter.Workflow, Tool: o.Filter.Tool, Fingerprint: o.Filter.Fingerprint}
 		if !o.Notices && c.Kind == ChangePut {
 			stored := d.records[c.ID]
 			if stored == nil || stored.Version != c.Version {

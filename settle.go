@@ -229,6 +229,6 @@ func (g *Guard) Reset(ctx context.Context, f Filter) (int, error) {
 }
 
 func (f *Filter) empty() bool {
-	return f.Workflow == "" && f.Tool == "" && f.Caller == "" && f.Key == "" && len(f.States) == 0 &&
+	return f.Workflow == "" && f.Tool == "" && f.Caller == "" && f.Key == "" && f.Fingerprint == "" && len(f.States) == 0 &&
 		f.Since.IsZero() && f.Until.IsZero() && f.After == (ID{})
 }

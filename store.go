@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"strings"
 	"time"
 )
 
@@ -114,12 +115,14 @@ type Filter struct {
 	Tool     string
 	Caller   string // of the last claim
 	Key      string
-	States   []State   // any of these, by Record.Status
-	Since    time.Time // started at or after
-	Until    time.Time // started before
-	After    ID        // only IDs greater than this; to go on with a listing
-	Limit    int       // at most so many; 0: all
-	All      bool      // says that an otherwise empty filter is meant; see Guard.Reset
+	// Fingerprint selects the IDs whose fingerprint begins with it.
+	Fingerprint string
+	States      []State   // any of these, by Record.Status
+	Since       time.Time // started at or after
+	Until       time.Time // started before
+	After       ID        // only IDs greater than this; to go on with a listing
+	Limit       int       // at most so many; 0: all
+	All         bool      // says that an otherwise empty filter is meant; see Guard.Reset
 }
 
 // Match reports whether r, with Alive filled in, is selected, Limit and order apart.
@@ -128,6 +131,7 @@ func (f *Filter) Match(r *Record) bool {
 		f.Tool != "" && f.Tool != r.ID.Tool ||
 		f.Caller != "" && f.Caller != r.Owner.Caller ||
 		f.Key != "" && f.Key != r.Key ||
+		!strings.HasPrefix(r.ID.Fingerprint, f.Fingerprint) ||
 		!f.Since.IsZero() && r.Started.Before(f.Since) ||
 		!f.Until.IsZero() && !r.Started.Before(f.Until) ||
 		f.After != (ID{}) && r.ID.Compare(f.After) <= 0 {

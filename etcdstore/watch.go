@@ -155,7 +155,7 @@ func (s *Store) watch(ctx context.Context, o *ledger.WatchOptions, yield func(le
 
 // change is what an event tells a watcher; ok is false if it is none of theirs.
 func (s *Store) change(e *clientv3.Event, o *ledger.WatchOptions) (c ledger.Change, ok bool, err error) {
-	byName := ledger.Filter{Workflow: o.Filter.Workflow, Tool: o.Filter.Tool}
+	byName := ledger.Filter{Workflow: o.Filter.Workflow, Tool: o.Filter.Tool, Fingerprint: o.Filter.Fingerprint}
 	if o.Notices && e.Type != clientv3.EventTypeDelete {
 		c = s.parseNotice(e.Kv)
 		return c, c.Kind == ledger.ChangeSync || byName.Match(&ledger.Record{ID: c.ID}), nil

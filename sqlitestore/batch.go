@@ -137,6 +137,12 @@ func (w *writer) keep(version int64) error {
 		if _, err := w.age.exec(from, to); err != nil {
 			return err
 		}
+		if _, err := w.count.exec(to); err != nil {
+			return err
+		}
+		if _, err := w.counted.exec(to); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -321,7 +327,10 @@ func (w *writer) applyFinish(o *op) error {
 	}
 	if n == 1 {
 		w.note(noteFinish, o.seen)
-		return nil
+		if o.moreStarts != 0 || o.moreExecuted != 0 {
+			_, err = w.more.exec(o.seen, o.moreStarts, o.moreExecuted)
+		}
+		return err
 	}
 	if err := w.read(o); err != nil {
 		return err
@@ -332,6 +341,12 @@ func (w *writer) applyFinish(o *op) error {
 			return err
 		}
 		w.note(noteFinish, o.row.rec)
+		if o.moreStarts != 0 || o.moreExecuted != 0 {
+			_, err = w.more.exec(o.row.rec, o.moreStarts, o.moreExecuted)
+		} else {
+			_, err = w.noMore.exec(o.row.rec) // of an earlier finish
+		}
+		return err
 	case o.row.found && o.row.state != codeRunning && o.row.nonce == o.nonce && o.row.data == o.data:
 		// sent again
 	default:
@@ -406,11 +421,16 @@ func (w *writer) read(o *op) error {
 }
 
 func (w *writer) erase(o *op, kind byte) error {
+	if _, err := w.untally.exec(o.row.rec); err != nil {
+		return err
+	}
 	if _, err := w.remove.exec(o.row.rec); err != nil {
 		return err
 	}
-	if _, err := w.untally.exec(o.row.rec); err != nil {
-		return err
+	if !o.id.IsCounter() {
+		if _, err := w.uncount.exec(o.id.Tool, o.row.rec); err != nil {
+			return err
+		}
 	}
 	w.note(kind, o.row.rec)
 	for _, part := range []string{o.id.Workflow, o.id.Tool, o.id.Fingerprint} {

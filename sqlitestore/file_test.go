@@ -300,7 +300,17 @@ func TestMigrations(t *testing.T) {
 					micros(old.Started), old.Nonce, old.ID.Workflow, old.ID.Tool, old.ID.Fingerprint, text(data)); err != nil {
 					t.Fatal(err)
 				}
-				err = errors.Join(c.run("INSERT INTO records (rec, version, state, mark, notes) VALUES (2, 2, -1, 0, x'')"), c.run(fmt.Sprintf("PRAGMA application_id = %d", applicationID)), c.run(fmt.Sprintf("PRAGMA user_version = %d", from)), c.close())
+				retried := sampleDone(sampleClaim(randomID()).Next)
+				retried.Starts, retried.Executed = 3, 2
+				if data, err = recordjson.Encode(&retried); err != nil {
+					t.Fatal(err)
+				}
+				if err := c.run(`INSERT INTO records (rec, version, state, started, nonce, owner, workflow, tool, fingerprint, data) VALUES (2, 2, 1, ?, ?, 'gone', ?, ?, ?, ?);
+					INSERT INTO tallies (rec, attempts, executed, blocked) VALUES (2, 5, 0, 5)`,
+					micros(retried.Started), retried.Nonce, retried.ID.Workflow, retried.ID.Tool, retried.ID.Fingerprint, text(data)); err != nil {
+					t.Fatal(err)
+				}
+				err = errors.Join(c.run("INSERT INTO records (rec, version, state, mark, notes) VALUES (3, 3, -1, 0, x'')"), c.run(fmt.Sprintf("PRAGMA application_id = %d", applicationID)), c.run(fmt.Sprintf("PRAGMA user_version = %d", from)), c.close())
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -311,6 +321,10 @@ func TestMigrations(t *testing.T) {
 			}
 			if from == 0 {
 				return
+			}
+			sum, err := s.Summarize(t.Context(), ledger.Filter{})
+			if want := (ledger.Stats{Actions: 3, Attempts: 10, Executed: 2, Blocked: 5, InDoubt: 1, Running: 1}); err != nil || sum.Stats != want {
+				t.Errorf("got %+v, %v; want %+v", sum.Stats, err, want)
 			}
 			got, err := s.Get(t.Context(), old.ID)
 			if err != nil || got.Status() != ledger.StateInDoubt {

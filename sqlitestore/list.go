@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,8 +24,22 @@ const (
 // List implements [ledger.Store]. It yields in the order of IDs, as of one
 // moment for each page of at most 500.
 func (s *Store) List(ctx context.Context, f ledger.Filter) iter.Seq2[ledger.Record, error] {
+	return s.list(ctx, f, false)
+}
+
+// ListNewest implements [ledger.NewestLister], as of one moment for each page of at most 500.
+func (s *Store) ListNewest(ctx context.Context, f ledger.Filter) iter.Seq2[ledger.Record, error] {
+	return s.list(ctx, f, true)
+}
+
+func (s *Store) list(ctx context.Context, f ledger.Filter, newest bool) iter.Seq2[ledger.Record, error] {
 	return func(yield func(ledger.Record, error) bool) {
+		f := f
 		l, err := newListing(&f)
+		if l != nil && newest {
+			err = s.fromNewest(ctx, l)
+			f.After = ledger.ID{}
+		}
 		census := s.census()
 		for yielded := 0; err == nil && !l.done; {
 			var page []listed
@@ -67,22 +82,38 @@ type listed struct {
 type listing struct {
 	where []string
 	args  []any
-	open  bool // only states of openRecs are wanted
-	few   bool // and few records are in them
-	asked bool // few is known
-	slow  bool // many records may be looked through for each that matches
+	open  bool   // only states of records_open are wanted
+	opens string // selects these, from the index
+	few   bool   // and few records are in them
+	small bool   // few records are in the workflow, or of the fingerprint
+	asked bool   // few is known
+	slow  bool   // many records may be looked through for each that matches
 	after ledger.ID
 	done  bool
+
+	sweep bool    // what is wanted is in no index
+	swept bool    // and few records are in it:
+	found []int64 // those to come
+
+	newest   bool
+	before   int64  // only recs less than this
+	workflow string // "": any
 }
 
 func newListing(f *ledger.Filter) (*listing, error) {
-	l := &listing{after: f.After}
-	l.slow = f.Tool != "" || f.Key != "" || !f.Since.IsZero() || !f.Until.IsZero() || len(f.States) > 0
+	l := &listing{after: f.After, workflow: f.Workflow, small: f.Fingerprint != ""}
+	l.slow = f.Tool != "" || f.Fingerprint != "" || f.Key != "" || !f.Since.IsZero() || !f.Until.IsZero() || len(f.States) > 0
 	if f.Workflow != "" {
 		l.and("r.workflow = ?", f.Workflow)
 	}
 	if f.Tool != "" {
 		l.and("r.tool = ?", f.Tool)
+	}
+	if f.Fingerprint != "" {
+		l.and("r.fingerprint >= ?", f.Fingerprint)
+		if end, ok := afterPrefix(f.Fingerprint); ok {
+			l.and("r.fingerprint < ?", end)
+		}
 	}
 	if f.Key != "" {
 		l.and("r.key = ?", f.Key)
@@ -93,10 +124,12 @@ func newListing(f *ledger.Filter) (*listing, error) {
 	if !f.Until.IsZero() {
 		l.and("r.started <= ?", f.Until.UnixMicro()) // Match knows the nanoseconds
 	}
+	l.sweep = f.Workflow == "" && f.After == (ledger.ID{}) && (f.Key != "" || !f.Since.IsZero() || !f.Until.IsZero())
 	if len(f.States) == 0 {
 		return l, nil
 	}
 	l.open = true
+	var open []string
 	codes := make([]string, 0, len(f.States)+1)
 	for _, state := range f.States {
 		code, err := codeOf(state)
@@ -104,11 +137,14 @@ func newListing(f *ledger.Filter) (*listing, error) {
 			return nil, err
 		}
 		codes = append(codes, fmt.Sprint(code))
+		open = append(open, fmt.Sprint(code))
 		if code == codeRunning || code == codeInDoubt { // in doubt, or running and the owner is dead
 			codes = append(codes, fmt.Sprint(codeRunning), fmt.Sprint(codeFresh))
+			open = append(open, fmt.Sprint(codeRunning))
 		}
 		l.open = l.open && code > codeSucceeded
 	}
+	l.opens = fmt.Sprintf("SELECT rec FROM records INDEXED BY records_open WHERE state > 1 AND state IN (%s) UNION ALL %s", strings.Join(open, ", "), freshRecs)
 	l.and("r.state IN (" + strings.Join(codes, ", ") + ")")
 	return l, nil
 }
@@ -118,15 +154,32 @@ func (l *listing) and(condition string, args ...any) {
 	l.args = append(l.args, args...)
 }
 
-// openRecs selects what is running, in doubt or failed: from the index, and the fresh ones from the table's end.
-var openRecs = fmt.Sprintf(`SELECT rec FROM records INDEXED BY records_open WHERE state > 1 UNION ALL
-	SELECT rec FROM records WHERE rec >= (SELECT max(rec) FROM records) / %[1]d * %[1]d - 2 * %[1]d AND state = %[2]d`, freshAfter, codeFresh)
+// unsettled selects what is running or in doubt: from the index, and the fresh ones from the table's end.
+var (
+	unsettled = fmt.Sprintf("SELECT rec FROM records INDEXED BY records_open WHERE state > 1 AND state IN (%d, %d) UNION ALL ", codeRunning, codeInDoubt) + freshRecs
+	freshRecs = fmt.Sprintf("SELECT rec FROM records WHERE rec >= (SELECT max(rec) FROM records) / %[1]d * %[1]d - 2 * %[1]d AND state = %[2]d", freshAfter, codeFresh)
+)
 
-// fewOpen is how many records are sorted anew for each page rather than looked for among all.
+// fewOpen is how many records are sorted anew for each page rather than looked for among all, or counted one by one.
 const fewOpen = 5000
+
+// fewFound is how many records are found at once, by a look through the whole table in its order, rather than by looking each one up.
+const fewFound = 20_000
 
 // page reads the next page, of rows that may match.
 func (s *Store) page(ctx context.Context, l *listing) (page []listed, err error) {
+	err = s.long(ctx, func(ctx context.Context, r *reader) error {
+		page, err = l.read(ctx, r)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return page, nil
+}
+
+// long calls fn in a snapshot. Its context ends with ctx, and when the store is closed.
+func (s *Store) long(ctx context.Context, fn func(context.Context, *reader) error) error {
 	reading, end := context.WithCancel(ctx)
 	var closer sync.WaitGroup
 	closer.Go(func() {
@@ -136,12 +189,8 @@ func (s *Store) page(ctx context.Context, l *listing) (page []listed, err error)
 		case <-reading.Done():
 		}
 	})
-	err = s.readers.useLong(ctx, s, func(r *reader) error {
-		page = nil
-		return r.snapshot(func() error {
-			page, err = l.read(reading, r)
-			return err
-		})
+	err := s.readers.useLong(ctx, s, func(r *reader) error {
+		return r.snapshot(func() error { return fn(reading, r) })
 	})
 	end()
 	closer.Wait()
@@ -149,9 +198,9 @@ func (s *Store) page(ctx context.Context, l *listing) (page []listed, err error)
 		if err != nil && s.usable(ctx) != nil {
 			err = ledger.ErrClosed
 		}
-		return page, err
+		return err
 	}
-	return nil, notWritten(ctx.Err())
+	return notWritten(ctx.Err())
 }
 
 // read reads the next page. Where many records may have to be looked through, the first statement does
@@ -159,26 +208,37 @@ func (s *Store) page(ctx context.Context, l *listing) (page []listed, err error)
 func (l *listing) read(ctx context.Context, r *reader) ([]listed, error) {
 	c := r.c
 	if l.open && !l.asked {
-		n, err := number(c, fmt.Sprintf("SELECT count(*) FROM (%s LIMIT %d)", openRecs, fewOpen+1))
+		// Some of many records are found sooner by sorting them than by looking for them.
+		n, err := number(c, fmt.Sprintf("SELECT count(*) FROM (%s LIMIT %d)", l.opens, 10*fewOpen))
 		if err != nil {
 			return nil, err
 		}
-		l.few, l.asked = n <= fewOpen, true
+		all, err := number(c, "SELECT coalesce(sum(calls), 0) FROM totals WHERE tool <> ''")
+		if err != nil {
+			return nil, err
+		}
+		l.few, l.asked = n <= fewOpen || n < 10*fewOpen && n <= all/16, true
 	}
-	from := "records AS r INDEXED BY records_by_id"
-	if l.few {
-		from = "(" + openRecs + ") AS o CROSS JOIN records AS r ON r.rec = o.rec"
-	}
+	from, order := "records AS r INDEXED BY records_by_id", "workflow, tool, fingerprint"
 	where := append([]string{"r.workflow IS NOT NULL", "(r.workflow, r.tool, r.fingerprint) > (?, ?, ?)"}, l.where...)
 	args := append([]any{l.after.Workflow, l.after.Tool, l.after.Fingerprint}, l.args...)
+	if l.newest {
+		if from, order = "records AS r NOT INDEXED", "rec DESC"; l.small {
+			from = "records AS r INDEXED BY records_by_id"
+		}
+		where, args = append([]string{"r.workflow IS NOT NULL", "r.rec < ?"}, l.where...), append([]any{l.before}, l.args...)
+	}
+	if l.few {
+		from = "(" + l.opens + ") AS o CROSS JOIN records AS r ON r.rec = o.rec"
+	}
 	rest := ` FROM ` + from + ` %s WHERE ` + strings.Join(where, " AND ") +
-		` ORDER BY r.workflow, r.tool, r.fingerprint LIMIT ` + fmt.Sprint(pageRecords)
+		` ORDER BY r.` + strings.ReplaceAll(order, ", ", ", r.") + ` LIMIT ` + fmt.Sprint(pageRecords)
 	var page []listed
 	bytes, all := 0, true
 	add := func(v []driver.Value) bool {
 		var e listed
 		e.row.scan(v)
-		e.id = ledger.ID{Workflow: v[10].(string), Tool: v[11].(string), Fingerprint: v[12].(string)}
+		e.id = idOf(v)
 		page = append(page, e)
 		bytes += len(e.row.data)
 		all = bytes < pageBytes
@@ -186,19 +246,33 @@ func (l *listing) read(ctx context.Context, r *reader) ([]listed, error) {
 	}
 	found := 0
 	if l.slow {
-		recs, err := l.find(ctx, c, fmt.Sprintf(rest, ""), args)
-		if err != nil {
-			return nil, err
+		if l.sweep && !l.newest && !l.few {
+			if err := l.all(ctx, c, order, where, args); err != nil {
+				return nil, err
+			}
 		}
-		for _, rec := range recs {
+		recs := l.found
+		if !l.swept {
+			var err error
+			if recs, err = l.find(ctx, c, order, fmt.Sprintf(rest, ""), args); err != nil {
+				return nil, err
+			}
+		}
+		for i, rec := range recs[:min(len(recs), pageRecords)] {
 			if !all {
 				break
 			}
 			if _, err := r.byRec.row(func(v []driver.Value) { add(v) }, rec); err != nil {
 				return nil, err
 			}
+			if l.swept {
+				l.found = recs[i+1:]
+			}
 		}
-		found = len(recs)
+		if found = len(recs); l.swept {
+			l.done = len(l.found) == 0
+			return page, nil
+		}
 	} else {
 		stmt, err := c.prepare(`SELECT ` + rowColumns + `, r.workflow, r.tool, r.fingerprint` + fmt.Sprintf(rest, "LEFT JOIN tallies AS t ON t.rec = r.rec"))
 		if err != nil {
@@ -211,15 +285,66 @@ func (l *listing) read(ctx context.Context, r *reader) ([]listed, error) {
 		found = len(page)
 	}
 	if len(page) > 0 {
-		l.after = page[len(page)-1].id
+		l.after, l.before = page[len(page)-1].id, page[len(page)-1].row.rec
 	}
 	l.done = all && found < pageRecords
 	return page, nil
 }
 
+// fromNewest lets l go from the newest record, or from the one that it goes on after, back to the first one.
+func (s *Store) fromNewest(ctx context.Context, l *listing) error {
+	l.newest, l.before = true, math.MaxInt64
+	if l.after != (ledger.ID{}) {
+		last, err := s.read(ctx, l.after)
+		if err != nil {
+			return err
+		}
+		if !last.found {
+			return ledger.ErrNotFound
+		}
+		l.before = last.rec
+	}
+	if l.workflow == "" || l.small {
+		return nil
+	}
+	return s.long(ctx, func(_ context.Context, r *reader) error {
+		stmt, err := r.c.prepare(fmt.Sprintf(`SELECT count(*) FROM (SELECT 1 FROM records INDEXED BY records_by_id WHERE workflow = ? LIMIT %d)`, fewOpen))
+		if err != nil {
+			return err
+		}
+		defer r.c.drop(stmt)
+		_, err = stmt.row(func(v []driver.Value) { l.small = v[0].(int64) < fewOpen }, l.workflow)
+		return err
+	})
+}
+
+// idOf is the ID behind the columns of a row.
+func idOf(v []driver.Value) ledger.ID {
+	return ledger.ID{Workflow: v[10].(string), Tool: v[11].(string), Fingerprint: v[12].(string)}
+}
+
+// afterPrefix is the least string above all that begin with p, if there is one that is UTF-8 for sure: of an ASCII prefix.
+func afterPrefix(p string) (string, bool) {
+	last := len(p) - 1
+	if p[last] >= 0x7e {
+		return "", false // Match knows
+	}
+	return p[:last] + string(rune(p[last]+1)), true
+}
+
+// all finds all that the listing yields, if that is not much.
+func (l *listing) all(ctx context.Context, c *conn, order string, where []string, args []any) error {
+	l.sweep = false
+	found, err := l.find(ctx, c, order, fmt.Sprintf(" FROM records AS r NOT INDEXED WHERE %s LIMIT %d", strings.Join(where, " AND "), fewFound+1), args)
+	if err == nil && len(found) <= fewFound {
+		l.found, l.swept = found, true
+	}
+	return err
+}
+
 // find returns the recs of the next page, in order.
-func (l *listing) find(ctx context.Context, c *conn, rest string, args []any) (recs []int64, err error) {
-	stmt, err := c.prepare(`SELECT group_concat(rec, ',' ORDER BY workflow, tool, fingerprint) FROM (SELECT r.rec, r.workflow, r.tool, r.fingerprint` + rest + `)`)
+func (l *listing) find(ctx context.Context, c *conn, order, rest string, args []any) (recs []int64, err error) {
+	stmt, err := c.prepare(`SELECT group_concat(rec, ',' ORDER BY ` + order + `) FROM (SELECT r.rec, r.workflow, r.tool, r.fingerprint` + rest + `)`)
 	if err != nil {
 		return nil, err
 	}

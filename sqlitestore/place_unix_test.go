@@ -121,7 +121,7 @@ func bystander() error {
 		fmt.Println(n)
 		return c.close()
 	}
-	return errors.Join(c.run("INSERT INTO tallies VALUES (77, 0, 0, 0)"), c.close())
+	return errors.Join(c.run("INSERT INTO tallies (rec, attempts, executed, blocked) VALUES (77, 0, 0, 0)"), c.close())
 }
 
 // TestCopiedOver: a smaller copy written over the open database, into the same inode, stops all.

@@ -41,6 +41,8 @@ type op struct {
 	counts  []ledger.Tally
 	bound   bound
 
+	moreStarts, moreExecuted int64 // of a finish: see the schema
+
 	won     bool
 	wrote   bool
 	refused bool // its own statement failed: the batch goes on without it

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 
 	"github.com/ledger-once/ledger"
 )
@@ -14,7 +15,8 @@ type reader struct {
 	c                  *conn
 	get                *stmt
 	last, since, byRec *stmt
-	inside             bool // a snapshot
+	inside             bool        // a snapshot
+	frozen             os.FileInfo // of the file that it reads as it stands; nil if writers may be at work; see readOnly
 }
 
 // readers is a pool: a slot is a connection, or nil for one that is not open. One slot

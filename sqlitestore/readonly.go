@@ -64,44 +64,62 @@ func openReadOnly(ctx context.Context, path string, opts Options) (*Store, error
 
 // readOnly is readWith for a store that only looks. A log means that writers are, or were,
 // at work: then the files are shared with them. Without one the file is read as it stands, which leaves
-// nothing behind in the directory, and read again if a writer came meanwhile.
-func (s *Store) readOnly(c *reader, fn func(*reader) error) (*reader, error) {
-	if c != nil { // open, and so the log stays
-		if err := fn(c); err != nil {
-			return nil, errors.Join(err, c.c.close())
-		}
-		return c, nil
-	}
+// nothing behind in the directory, and read again if a writer came meanwhile. The connection is kept, for the
+// next page of a listing, as long as none came.
+func (s *Store) readOnly(r *reader, fn func(*reader) error) (*reader, error) {
 	for try := 0; ; try++ {
-		_, err := stampOf(s.place.real + "-wal")
-		frozen := errors.Is(err, fs.ErrNotExist)
-		before, err := os.Stat(s.place.real)
-		if err != nil {
-			return nil, err
+		if r != nil && r.frozen != nil && !s.stands(r.frozen) {
+			if err := r.c.close(); err != nil {
+				return nil, err
+			}
+			r = nil
 		}
-		mode := url.Values{"mode": {"ro"}}
-		if frozen {
-			mode.Set("immutable", "1")
+		var err error
+		if r == nil {
+			var frozen os.FileInfo
+			if r, frozen, err = s.newLooker(); r == nil {
+				if frozen != nil && try < 10 && !s.stands(frozen) {
+					continue
+				}
+				return nil, err
+			}
 		}
-		r, err := s.newReader(mode)
-		if err == nil {
-			err = fn(r)
-		}
-		if !frozen {
-			if err != nil && r != nil {
+		if err = fn(r); r.frozen == nil { // shared with writers: it is open, and so the log stays
+			if err != nil {
 				return nil, errors.Join(err, r.c.close())
 			}
-			return r, err
+			return r, nil
 		}
-		if r != nil {
-			err = errors.Join(err, r.c.close())
+		switch {
+		case try < 10 && !s.stands(r.frozen):
+			continue
+		case err != nil:
+			return nil, errors.Join(err, r.c.close())
 		}
-		_, logErr := stampOf(s.place.real + "-wal")
-		after, statErr := os.Stat(s.place.real)
-		if errors.Is(logErr, fs.ErrNotExist) && statErr == nil && unchanged(before, after) || try == 10 {
-			return nil, err
+		return r, err
+	}
+}
+
+// newLooker opens a connection. frozen is the file as it was before, if there was no log.
+func (s *Store) newLooker() (r *reader, frozen os.FileInfo, err error) {
+	mode := url.Values{"mode": {"ro"}}
+	if _, err := stampOf(s.place.real + "-wal"); errors.Is(err, fs.ErrNotExist) {
+		mode.Set("immutable", "1")
+		if frozen, err = os.Stat(s.place.real); err != nil {
+			return nil, nil, err
 		}
 	}
+	if r, err = s.newReader(mode); r != nil {
+		r.frozen = frozen
+	}
+	return r, frozen, err
+}
+
+// stands reports whether the file still is as before, and nobody writes.
+func (s *Store) stands(before os.FileInfo) bool {
+	_, err := stampOf(s.place.real + "-wal")
+	after, serr := os.Stat(s.place.real)
+	return errors.Is(err, fs.ErrNotExist) && serr == nil && unchanged(before, after)
 }
 
 func unchanged(a, b os.FileInfo) bool {

@@ -138,7 +138,7 @@ func TestSlowListingEnds(t *testing.T) {
 	fill(t, s, n)
 	list := func(ctx context.Context) (time.Duration, error) {
 		start := time.Now()
-		for _, err := range s.List(ctx, ledger.Filter{Key: "none"}) {
+		for _, err := range s.List(ctx, ledger.Filter{Key: "none", After: ledger.ID{Workflow: "!"}}) { // each record is looked up
 			return time.Since(start), err
 		}
 		return time.Since(start), nil

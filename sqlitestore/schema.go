@@ -57,6 +57,60 @@ INSERT INTO records (rec, version, state, mark, notes) VALUES (0, 0, -1, 0, x'')
 `,
 	// The state -2 came: what programs of version 1 would not take for running. See freshFrom.
 	`SELECT 1`,
+	`
+-- How far the record is from what its state lets expect: one start, and one execution if it succeeded. Of a running record
+-- they are those of its last finish, or 0. Few records need them: so counting does not have to read all.
+ALTER TABLE tallies ADD COLUMN more_starts INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tallies ADD COLUMN more_executed INTEGER NOT NULL DEFAULT 0;
+INSERT INTO tallies (rec, attempts, executed, blocked, more_starts, more_executed)
+	SELECT rec, 0, 0, 0, max(min(starts, 1099511627776), -1099511627776) - 1, max(min(executed, 1099511627776), -1099511627776) - (state = 1)
+	FROM (SELECT rec, state, coalesce(data ->> 'starts', 0) AS starts, coalesce(data ->> 'executed', 0) AS executed
+		FROM records WHERE workflow IS NOT NULL AND state IN (1, 3, 4) AND json_valid(data))
+	WHERE starts <> 1 OR executed <> (state = 1)
+	ON CONFLICT (rec) DO UPDATE SET more_starts = excluded.more_starts, more_executed = excluded.more_executed;
+
+-- As before, and now the failed ones of a tool can be counted in it.
+DROP INDEX records_open;
+CREATE INDEX records_open ON records (state, tool) WHERE state > 1;
+
+-- The sums of the tallies of a tool, each taken for 2^40 at most so that a sum does not overflow, and the number of its guarded calls whose rec is less than that of the row of no tool. Claims and
+-- finishes do not touch them: commits count the records that grew old, many at a time.
+CREATE TABLE totals (
+	tool     TEXT    PRIMARY KEY,
+	calls    INTEGER NOT NULL DEFAULT 0,
+	attempts INTEGER NOT NULL DEFAULT 0, -- with more_starts
+	executed INTEGER NOT NULL DEFAULT 0, -- with more_executed
+	blocked  INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+INSERT INTO totals (tool, calls)
+	SELECT tool, count(*) FROM records WHERE workflow IS NOT NULL AND fingerprint <> '' GROUP BY tool;
+INSERT INTO totals (tool, attempts, executed, blocked)
+	SELECT r.tool, sum(max(min(t.attempts, 1099511627776), -1099511627776) + t.more_starts), sum(max(min(t.executed, 1099511627776), -1099511627776) + t.more_executed), sum(max(min(t.blocked, 1099511627776), -1099511627776))
+	FROM tallies AS t CROSS JOIN records AS r ON r.rec = t.rec WHERE r.workflow IS NOT NULL GROUP BY r.tool
+	ON CONFLICT (tool) DO UPDATE SET attempts = excluded.attempts, executed = excluded.executed, blocked = excluded.blocked;
+INSERT INTO totals (tool, calls) SELECT '', max(rec) + 1 FROM records;
+
+CREATE TRIGGER tallies_added AFTER INSERT ON tallies BEGIN
+	INSERT INTO totals (tool, attempts, executed, blocked)
+		SELECT tool, max(min(new.attempts, 1099511627776), -1099511627776) + new.more_starts, max(min(new.executed, 1099511627776), -1099511627776) + new.more_executed, max(min(new.blocked, 1099511627776), -1099511627776) FROM records WHERE rec = new.rec
+		ON CONFLICT (tool) DO UPDATE SET attempts = attempts + excluded.attempts, executed = executed + excluded.executed, blocked = blocked + excluded.blocked;
+END;
+CREATE TRIGGER tallies_changed AFTER UPDATE ON tallies BEGIN
+	UPDATE totals SET
+		attempts = attempts + max(min(new.attempts, 1099511627776), -1099511627776) + new.more_starts - max(min(old.attempts, 1099511627776), -1099511627776) - old.more_starts,
+		executed = executed + max(min(new.executed, 1099511627776), -1099511627776) + new.more_executed - max(min(old.executed, 1099511627776), -1099511627776) - old.more_executed,
+		blocked = blocked + max(min(new.blocked, 1099511627776), -1099511627776) - max(min(old.blocked, 1099511627776), -1099511627776)
+		WHERE tool = (SELECT tool FROM records WHERE rec = new.rec);
+END;
+-- The record goes after its tallies: until then it tells their tool.
+CREATE TRIGGER tallies_removed BEFORE DELETE ON tallies BEGIN
+	UPDATE totals SET
+		attempts = attempts - max(min(old.attempts, 1099511627776), -1099511627776) - old.more_starts,
+		executed = executed - max(min(old.executed, 1099511627776), -1099511627776) - old.more_executed,
+		blocked = blocked - max(min(old.blocked, 1099511627776), -1099511627776)
+		WHERE tool = (SELECT tool FROM records WHERE rec = old.rec);
+END;
+`,
 }
 
 // State codes are stored: only ever append. Those greater than 1 are in records_open.

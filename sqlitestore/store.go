@@ -15,7 +15,7 @@ import (
 )
 
 // Store is a [ledger.Store] in one file. It also is a [ledger.Watcher], a
-// [ledger.SessionLister] and an io.Closer. One value is one owner. It is safe for
+// [ledger.SessionLister], a [ledger.Summarizer], a [ledger.NewestLister] and an io.Closer. One value is one owner. It is safe for
 // concurrent use, by many processes too.
 type Store struct {
 	opts  Options
@@ -152,8 +152,15 @@ func (s *Store) finish(ctx context.Context, done *ledger.Record) error {
 		return err
 	}
 	o.seen, o.nonce, o.started, o.key = int64(done.Fence), done.Nonce, micros(done.Started), done.Key
+	o.moreStarts, o.moreExecuted = clamp(done.Starts)-1, clamp(done.Executed)
+	if code == codeSucceeded {
+		o.moreExecuted--
+	}
 	return s.submit(ctx, o)
 }
+
+// clamp keeps sums from overflowing; see totals in the schema.
+func clamp(n int64) int64 { return max(-1<<40, min(n, 1<<40)) }
 
 func (o *op) encode(r *ledger.Record) (err error) {
 	if o.buf, err = recordjson.Append(o.buf[:0], r); err != nil {
@@ -283,4 +290,6 @@ var (
 	_ ledger.Store         = (*Store)(nil)
 	_ ledger.Watcher       = (*Store)(nil)
 	_ ledger.SessionLister = (*Store)(nil)
+	_ ledger.Summarizer    = (*Store)(nil)
+	_ ledger.NewestLister  = (*Store)(nil)
 )

@@ -213,7 +213,7 @@ func (s *Store) changesSince(ctx context.Context, known position, o *ledger.Watc
 // change is what a note tells a watcher; ok is false if it is none of theirs.
 func (r *reader) change(n *note, census *census, o *ledger.WatchOptions) (c ledger.Change, ok bool, err error) {
 	// Of a record that is gone, or left out, only the ID can be compared.
-	byName := ledger.Filter{Workflow: o.Filter.Workflow, Tool: o.Filter.Tool}
+	byName := ledger.Filter{Workflow: o.Filter.Workflow, Tool: o.Filter.Tool, Fingerprint: o.Filter.Fingerprint}
 	if n.removed() {
 		subject := ledger.Record{ID: n.id}
 		return ledger.Change{Kind: ledger.ChangeDelete, ID: n.id, Version: ledger.Version(n.version)}, byName.Match(&subject), nil

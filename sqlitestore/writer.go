@@ -22,7 +22,7 @@ type writer struct {
 
 	begin, commit, rollback, last, marker, mark, prune, age   *stmt
 	byID, insert, claim, end, finish, update, remove, untally *stmt
-	counter, tally                                            *stmt
+	counter, tally, more, noMore, count, counted, uncount     *stmt
 
 	ours map[int64]first // that may still run, by rec
 	self any             // the session
@@ -111,6 +111,14 @@ func (w *writer) prepare() (err error) {
 		{&w.mark, `INSERT OR IGNORE INTO records (rec, version, state, mark, notes) VALUES (?, ?, CASE (SELECT max(rec) FROM records) WHEN ? THEN -1 END, ?, ?)`},
 		{&w.prune, `DELETE FROM records WHERE rec >= ? AND rec < ? AND workflow IS NULL`},
 		{&w.age, `UPDATE records SET state = 2 WHERE rec >= ? AND rec < ? AND state = -2`},
+		{&w.count, `INSERT INTO totals (tool, calls) SELECT tool, count(*) FROM records NOT INDEXED
+			WHERE rec >= (SELECT calls FROM totals WHERE tool = '') AND rec < ? AND workflow IS NOT NULL AND fingerprint <> '' GROUP BY tool
+			ON CONFLICT (tool) DO UPDATE SET calls = calls + excluded.calls`},
+		{&w.counted, `UPDATE totals SET calls = max(calls, ?) WHERE tool = ''`},
+		{&w.uncount, `UPDATE totals SET calls = calls - 1 WHERE tool = ? AND ? < (SELECT calls FROM totals WHERE tool = '')`},
+		{&w.more, `INSERT INTO tallies (rec, attempts, executed, blocked, more_starts, more_executed) VALUES (?, 0, 0, 0, ?, ?)
+			ON CONFLICT (rec) DO UPDATE SET more_starts = excluded.more_starts, more_executed = excluded.more_executed`},
+		{&w.noMore, `UPDATE tallies SET more_starts = 0, more_executed = 0 WHERE rec = ? AND (more_starts <> 0 OR more_executed <> 0)`},
 		{&w.byID, selectByID},
 		{&w.insert, `INSERT INTO records (rec, version, state, started, nonce, owner, key, workflow, tool, fingerprint, data)
 			VALUES (?, ?, -2, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (workflow, tool, fingerprint) WHERE workflow IS NOT NULL DO NOTHING`},

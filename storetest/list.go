@@ -59,6 +59,12 @@ func listCases() []testCase {
 				e.filtered(s, all, ledger.Filter{Workflow: pick(1), Tool: pick(3), Caller: pick(9), Key: pick(27)})
 			}
 			e.listed(s, ledger.Filter{Workflow: "c"}, nil)
+			for _, digits := range []int{1, 4, 31, 32} {
+				whole := all[digits%len(all)].ID
+				e.filtered(s, all, ledger.Filter{Fingerprint: whole.Fingerprint[:digits]})
+				e.filtered(s, all, ledger.Filter{Fingerprint: whole.Fingerprint[:digits], Workflow: whole.Workflow, Tool: whole.Tool})
+			}
+			e.filtered(s, all, ledger.Filter{Fingerprint: "f~"})
 		}},
 		{"by time", func(e *env) {
 			s := e.owner()

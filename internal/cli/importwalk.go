@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ledger-once/ledger"
 	"github.com/ledger-once/ledger/fingerprint"
 	"github.com/ledger-once/ledger/internal/ancestor"
 )
@@ -37,7 +38,7 @@ type toolWalked struct {
 
 // unmet returns those of the mapped tools of which there was no call, unless there were too many tools to tell.
 func (w *walked) unmet(mapped map[string]string) []string {
-	if len(w.tools) >= maxTools {
+	if len(w.tools) >= ledger.MaxSummaryTools {
 		return nil
 	}
 	var all []string
@@ -118,7 +119,7 @@ const importers = 32
 func (w *walked) count(c *ancestor.Call, name func(string) string, left bool) {
 	old := c.Tool
 	t := w.tools[old]
-	if t == nil && len(w.tools) >= maxTools {
+	if t == nil && len(w.tools) >= ledger.MaxSummaryTools {
 		old = "(others)"
 		t = w.tools[old]
 	}

@@ -24,7 +24,8 @@ func (a *app) statsCommand() *cobra.Command {
 		Short: "Count calls, duplicates, and what is in doubt",
 		Long: "Counts the calls of a ledger, in all and per tool: how often they were asked for (attempts), how\n" +
 			"often they succeeded (executed), and how many were blocked as duplicates. Counts of blocked\n" +
-			"calls reach the store a second late. It reads every call selected.\n\n" + storeHelp,
+			"calls reach the store a second late. On SQLite it is soon done for all calls and for those of a tool\n" +
+			"or workflow; with other flags, and in etcd, it reads every call selected.\n\n" + storeHelp,
 		Example: "  ledger stats ledger.db\n" +
 			"  ledger stats --wf order-42 -o json",
 		Args: cobra.MaximumNArgs(1),
@@ -64,13 +65,8 @@ type tally struct {
 	Running       int64 `json:"running"`
 }
 
-func (t *tally) add(r *ledger.Record) {
-	s := ledger.Stats{Actions: t.Actions, Attempts: t.Attempts, Executed: t.Executed, Blocked: t.Blocked, Failed: t.Failed, InDoubt: t.InDoubt, Running: t.Running}
-	s.Add(r)
-	if r.Status() == ledger.StateInDoubt && r.InDoubt == ledger.DoubtBlock {
-		t.NeedsDecision++
-	}
-	t.Actions, t.Attempts, t.Executed, t.Blocked, t.Failed, t.InDoubt, t.Running = s.Actions, s.Attempts, s.Executed, s.Blocked, s.Failed, s.InDoubt, s.Running
+func tallyOf(t *ledger.ToolSummary) tally {
+	return tally{t.Actions, t.Attempts, t.Executed, t.Blocked, t.Failed, t.InDoubt, t.NeedsDecision, t.Running}
 }
 
 // rate is the share of attempts that were blocked; 0 where there were none.
@@ -95,29 +91,18 @@ type oldest struct {
 	Owner   string    `json:"owner"`
 }
 
-// maxTools is how many tools are counted apart; the rest are "(others)".
-const maxTools = 1000
-
 func summarize(ctx context.Context, at *ledgerAt, filter ledger.Filter) (*summary, error) {
-	s := &summary{Tools: map[string]*tally{}}
-	for r, err := range at.List(ctx, filter) {
-		if err != nil {
-			return nil, err
-		}
-		name := r.ID.Tool
-		if s.Tools[name] == nil {
-			if len(s.Tools) >= maxTools {
-				name = "(others)"
-			}
-			if s.Tools[name] == nil {
-				s.Tools[name] = &tally{}
-			}
-		}
-		s.Tools[name].add(&r)
-		s.add(&r)
-		if r.Status() == ledger.StateRunning && (s.Oldest == nil || r.Started.Before(s.Oldest.Started)) {
-			s.Oldest = &oldest{r.ID, r.ID.String(), r.Started, ownerText(r.Owner)}
-		}
+	sum, err := ledger.Summarize(ctx, at.Store, filter)
+	if err != nil {
+		return nil, err
+	}
+	s := &summary{tally: tallyOf(&sum.ToolSummary), Tools: make(map[string]*tally, len(sum.Tools))}
+	for i := range sum.Tools {
+		t := tallyOf(&sum.Tools[i])
+		s.Tools[sum.Tools[i].Tool] = &t
+	}
+	if r := sum.Oldest; r != nil {
+		s.Oldest = &oldest{r.ID, r.ID.String(), r.Started, ownerText(r.Owner)}
 	}
 	s.DuplicateRate = s.rate()
 	return s, nil
