@@ -304,7 +304,7 @@ func (x *exec) sealed(r Record, e *ending) Record {
 func (x *exec) failed(ctx context.Context, claimed *Record, failure *Failure, err error) (Record, bool, error) {
 	e := ending{failure: failure}
 	var mark *classified
-	if errors.As(err, &mark) && mark.class == failure.Class && x.p.policy.keepsResult() && len(mark.result) <= x.c.opts.MaxResult {
+	if failure.Class == ClassPermanent && errors.As(err, &mark) && mark.class == failure.Class && x.p.policy.keepsResult() && len(mark.result) <= x.c.opts.MaxResult {
 		e.result = mark.result
 	}
 	r := *claimed
