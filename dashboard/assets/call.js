@@ -72,8 +72,8 @@ export function callView(id, move) {
     },
     overview() {},
     changes(list) {
-      const mine = list.find((c) => c.call.id === id);
-      if (!mine || (!mine.deleted && mine.call.version <= shown && mine.call.status === el.querySelector('.call')?.dataset.state)) return;
+      const mine = list.findLast((c) => (c.call?.id ?? c.id) === id);
+      if (!mine || (mine.call && mine.call.version <= shown && mine.call.status === el.querySelector('.call')?.dataset.state)) return;
       clearTimeout(timer);
       timer = setTimeout(load, 250);
     },

@@ -24,7 +24,7 @@ export function rateChart() {
   function build() {
     plot?.destroy();
     const axis = { stroke: colour('--faint'), font: '11px system-ui, sans-serif', ticks: { show: false } };
-    const bars = uPlot.paths.bars({ size: [0.8, 14], align: 1 });
+    const bars = uPlot.paths.bars({ size: [0.8, 14], align: -1 });
     plot = new uPlot({
       width: Math.max(200, box.clientWidth), height: 150, legend: { show: false }, padding: [8, 4, 0, 0],
       cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
@@ -61,14 +61,15 @@ export function rateChart() {
     if (!plot) build();
     else plot.setData(data, false);
     const end = Math.max(Date.now() / 1000, at.at(-1) ?? 0) + every;
-    plot.setScale('x', { min: end - Number(range.value) * 60, max: end });
+    // As wide as there is something to see, and 5 minutes at least.
+    plot.setScale('x', { min: Math.max(end - Number(range.value) * 60, Math.min(end - 300, (at[0] ?? end) - every)), max: end });
   }
 
   function describe(i, sums) {
-    if (sums) describe.sums = sums;
+    if (sums) describe.sums = sums; // of all that is shown
     const [executed, all] = i === null || i === undefined || data[0][i] === undefined ? [null, null] : [data[2][i], data[1][i]];
     if (executed !== null) text.textContent = `${num(executed)} executed, ${num(all - executed)} blocked`;
-    else if (describe.sums) text.textContent = `${percent(describe.sums[1], describe.sums[0] + describe.sums[1])} of calls were duplicates`;
+    else if (describe.sums?.[0] + describe.sums?.[1] > 0) text.textContent = `${percent(describe.sums[1], describe.sums[0] + describe.sums[1])} of calls were duplicates`;
   }
 
   async function refresh() {

@@ -1,6 +1,6 @@
 // The live feed: the newest transitions, at most a page of them, however many come.
 import { h, keyed, link, announce } from './dom.js';
-import { chip, num, when, printID } from './format.js';
+import { chip, num, when, printID, stateText } from './format.js';
 
 const most = 60; // rows that are kept
 
@@ -62,12 +62,16 @@ export function feed() {
   return { el, add, toggle };
 }
 
-function row({ at, call, was, deleted }) {
+// row shows a change; of a record that was removed only its ID is known.
+function row({ at, id, call, was, deleted }) {
+  if (!call) {
+    return h('li', { 'data-state': 'deleted', 'data-id': id }, when(at), h('span', { class: 'to' }, chip('deleted')),
+      h('span', { class: 'what gone-id', title: id }, h('code', { class: 'faint' }, id)));
+  }
   const state = deleted ? 'deleted' : call.status;
-  const from = was && was !== state && !deleted ? h('span', { class: 'was' }, was.replace('_', ' ') + ' →') : null;
   return h('li', { 'data-state': state, 'data-id': call.id },
     when(at),
-    h('span', { class: 'to' }, from, chip(state)),
+    h('span', { class: 'to', title: was ? 'it was ' + stateText(was) : null }, chip(state)),
     link({ call: call.id }, call.tool, { class: 'tool', 'data-row': true, title: call.tool }),
     h('span', { class: 'what', title: call.workflow + (call.key ? ' · ' + call.key : '') },
       link({ workflow: call.workflow }, call.workflow, { class: 'soft' }),

@@ -8,9 +8,11 @@ import { owner, fact, code, decision, flying } from './parts.js';
 import { welcome } from './welcome.js';
 
 // What a tool's policy does with a call in doubt.
-const policies = { retry: 'retry: the next such call runs it again', block: 'block: it waits for you', reconcile: 'reconcile: the next such call asks the downstream' };
+const policies = { retry: 'The next such call runs it again.', block: 'It never runs again by itself.', reconcile: 'The next such call asks the downstream.' };
 
+const fetchedInDoubt = 100; // one page; those that wait for a person come first
 const shownInDoubt = 20;
+const shownFirst = 4; // unless a person wants to see more
 const shownRunning = 20;
 
 // gently runs fn one at a time, and not more often than each `pause` ms.
@@ -44,10 +46,11 @@ export function overview(feed) {
   const chart = rateChart();
   const hello = welcome();
   const doubtList = h('div', { class: 'decisions', id: 'decisions' });
-  const doubtMore = h('p', { class: 'note', hidden: true });
+  const doubtMore = h('p', { class: 'more', hidden: true });
+  const doubtAll = h('button', { type: 'button', id: 'doubt-all', hidden: true, on: { click: () => { unfolded = !unfolded; drawDoubt(); } } });
   const doubt = h('section', { class: 'panel attention', 'aria-labelledby': 'doubt-title', id: 'doubt', hidden: true },
-    h('div', { class: 'head' }, h('h2', { id: 'doubt-title' }, 'Needs a decision'), h('span', { class: 'count num', id: 'doubt-count' })),
-    doubtList, doubtMore);
+    h('div', { class: 'head' }, h('h2', { id: 'doubt-title' }, 'Needs a decision'), h('span', { class: 'count num', id: 'doubt-count' }), h('span', { class: 'grow' })),
+    doubtList, doubtAll, doubtMore);
   const flightBody = h('tbody');
   const flightNone = h('p', { class: 'none' }, 'No call is running.');
   const flightMore = h('p', { class: 'note', hidden: true });
@@ -61,15 +64,23 @@ export function overview(feed) {
   const columns = h('div', { class: 'columns' }, h('div', null, chart.el, tools.el, flight), h('div', null, feed.el, store.el));
   const el = h('div', { class: 'view overview' }, hello.el, top.el, partial, doubt, columns);
   let last = null;
-  let inDoubt = 0; // shown
+  let inDoubt = []; // the first page
+  let unfolded = false;
   let running = 0;
 
   const refreshDoubt = gently(async () => {
-    const { calls } = await get('calls', { status: 'in_doubt', limit: shownInDoubt });
-    inDoubt = calls.length;
-    keyed(doubtList, calls, (c) => c.id + ' ' + c.version + c.state, one);
-    doubt.hidden = calls.length === 0;
+    const { calls } = await get('calls', { status: 'in_doubt', limit: fetchedInDoubt });
+    inDoubt = [...calls.filter((c) => c.in_doubt_policy === 'block'), ...calls.filter((c) => c.in_doubt_policy !== 'block')].slice(0, shownInDoubt);
+    drawDoubt();
   }, 1000);
+
+  function drawDoubt() {
+    keyed(doubtList, unfolded ? inDoubt : inDoubt.slice(0, shownFirst), (c) => c.id + ' ' + c.version + c.state, one);
+    doubt.hidden = inDoubt.length === 0;
+    doubtAll.hidden = inDoubt.length <= shownFirst;
+    doubtAll.textContent = unfolded ? 'Show fewer' : `Show ${num(inDoubt.length - shownFirst)} more`;
+    doubtAll.setAttribute('aria-expanded', String(unfolded));
+  }
 
   const refreshFlight = gently(async () => {
     const { calls } = await get('calls', { status: 'running', limit: shownRunning });
@@ -82,10 +93,10 @@ export function overview(feed) {
   function one(c) {
     return h('article', { class: 'decide', 'data-id': c.id, 'aria-label': c.tool + ' of ' + c.workflow },
       h('h3', null, link({ call: c.id }, c.tool, { 'data-row': true }), h('span', { class: 'faint' }, ' of '), link({ workflow: c.workflow }, c.workflow, { class: 'soft' }), c.key ? [h('span', { class: 'faint' }, ' · '), c.key] : null),
-      h('p', { class: 'why' }, c.state === 'running' ? 'Its worker died or lost its lease during the call.' : c.error?.message ? c.error.message : 'Its last attempt ended without saying whether its effect happened.'),
+      h('p', { class: 'why' }, c.state === 'running' ? 'Its worker died or lost its lease during the call.' : c.error?.message ? c.error.message : 'Its last attempt ended without saying whether its effect happened.', ' ', h('span', { class: 'faint', title: 'in-doubt policy: ' + c.in_doubt_policy }, policies[c.in_doubt_policy])),
       h('dl', { class: 'facts' },
-        fact('Started', h('span', null, age(c.started), ' ago')), fact('Attempts', num(c.attempts)), fact('Owner', owner(c.owner)),
-        fact('Fence', h('span', { class: 'num' }, String(c.fence ?? '–'))), fact('Token', c.token ? h('code', null, c.token) : null), fact('Policy', policies[c.in_doubt_policy] ?? c.in_doubt_policy)),
+        fact('Started', h('span', null, age(c.started), ' ago')), fact('Owner', owner(c.owner)), fact('Attempts', num(c.attempts)),
+        fact('Token', c.token ? h('code', null, c.token) : null, { class: 'two' }), fact('Fence', h('span', { class: 'num' }, String(c.fence ?? '–')))),
       c.args === undefined ? null : h('details', null, h('summary', null, 'Arguments'), code(c.args, c.sealed, 'Arguments')),
       decision(c, () => {
         refreshDoubt();
@@ -106,14 +117,14 @@ export function overview(feed) {
     columns.hidden = empty;
     top.el.hidden = empty;
     const count = document.getElementById('doubt-count');
-    if (count) count.textContent = num(s.in_doubt);
+    if (count) count.textContent = waiting(s);
     doubtMore.hidden = s.in_doubt <= shownInDoubt;
     doubtMore.replaceChildren(`The first ${shownInDoubt} of ${num(s.in_doubt)}. `, h('a', { href: href({ status: 'in_doubt' }) }, 'See all'));
     flightMore.hidden = s.running <= shownRunning;
     flightMore.replaceChildren(`${shownRunning} of ${num(s.running)}. `, h('a', { href: href({ status: 'running' }) }, 'See all'));
     if (document.hidden) return;
-    if (s.in_doubt !== inDoubt || s.in_doubt) refreshDoubt();
-    if (s.running !== running || s.running) refreshFlight();
+    if (s.in_doubt || inDoubt.length) refreshDoubt();
+    if (s.running || running) refreshFlight();
     chart.refresh();
   }
 
@@ -128,4 +139,10 @@ export function overview(feed) {
     changes() {},
     recolour: chart.recolour,
   };
+}
+
+// waiting says for whom the calls in doubt wait.
+function waiting(s) {
+  const rest = s.in_doubt - s.needs_decision;
+  return [s.needs_decision ? `${num(s.needs_decision)} ${s.needs_decision === 1 ? 'waits' : 'wait'} for you` : '', rest ? `${num(rest)} ${rest === 1 ? 'is' : 'are'} settled by the next such call, unless you decide first` : ''].filter(Boolean).join(', ');
 }

@@ -92,14 +92,19 @@ export function callTable(label) {
         return tr;
       }));
     },
-    // update returns whether the call is one of those shown.
-    update(call, deleted) {
-      const old = rows.get(call.id);
+    // update returns whether the call is one of those shown; without a call it was removed.
+    update(id, call) {
+      const old = rows.get(id);
       if (!old) return false;
+      if (!call) {
+        old.dataset.state = 'deleted';
+        old.firstElementChild.replaceChildren(chip('deleted'));
+        return true;
+      }
       const focused = old.contains(document.activeElement);
-      const tr = row(deleted ? { ...call, status: 'deleted' } : call);
+      const tr = row(call);
       old.replaceWith(tr);
-      rows.set(call.id, tr);
+      rows.set(id, tr);
       if (focused) tr.querySelector('[data-row]').focus();
       return true;
     },

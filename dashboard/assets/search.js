@@ -1,6 +1,6 @@
 // What a search finds, a page at a time. The search is in the URL: it can be sent to somebody, and Back works.
 import { h, href, announce } from './dom.js';
-import { num } from './format.js';
+import { num, stateText } from './format.js';
 import { get } from './api.js';
 import { callTable, failure } from './parts.js';
 
@@ -66,7 +66,7 @@ export function pager(filter, after, trail, move, label) {
     stop: () => aborter?.abort(),
     // changes updates the rows that are shown; of others it only says that there are some.
     changes(list, skipped) {
-      for (const c of list) if (!table.update(c.call, c.deleted) && matches(filter, c.call)) others++;
+      for (const c of list) if (!table.update(c.call?.id ?? c.id, c.call) && c.call && matches(filter, c.call)) others++;
       others += skipped;
       if (!others) return;
       stale.hidden = false;
@@ -85,7 +85,7 @@ export function search(params, trail, move) {
   const filter = wanted(params);
   const said = Object.entries(filter).map(([name, value]) => h('a', {
     class: 'pill', href: href({ ...filter, [name]: '' }), 'aria-label': `Remove the filter ${name} ${value}`,
-  }, h('span', { class: 'faint' }, labels[name] + ' '), value.replace('_', ' '), h('span', { 'aria-hidden': 'true' }, ' ×')));
+  }, h('span', { class: 'faint' }, labels[name] + ' '), name === 'status' ? stateText(value) : value, h('span', { 'aria-hidden': 'true' }, ' ×')));
   const pages = pager(filter, params.get('after') ?? '', trail, move, 'Calls that were found');
   const el = h('div', { class: 'view' },
     h('section', { class: 'panel', 'aria-labelledby': 'found-title' },
