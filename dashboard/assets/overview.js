@@ -46,11 +46,11 @@ export function overview(feed) {
   const chart = rateChart();
   const hello = welcome();
   const doubtList = h('div', { class: 'decisions', id: 'decisions' });
-  const doubtMore = h('p', { class: 'more', hidden: true });
+  const doubtMore = h('span', { hidden: true });
   const doubtAll = h('button', { type: 'button', id: 'doubt-all', hidden: true, on: { click: () => { unfolded = !unfolded; drawDoubt(); } } });
   const doubt = h('section', { class: 'panel attention', 'aria-labelledby': 'doubt-title', id: 'doubt', hidden: true },
     h('div', { class: 'head' }, h('h2', { id: 'doubt-title' }, 'Needs a decision'), h('span', { class: 'count num', id: 'doubt-count' }), h('span', { class: 'grow' })),
-    doubtList, doubtAll, doubtMore);
+    doubtList, h('div', { class: 'more' }, doubtAll, doubtMore));
   const flightBody = h('tbody');
   const flightNone = h('p', { class: 'none' }, 'No call is running.');
   const flightMore = h('p', { class: 'note', hidden: true });
@@ -93,7 +93,7 @@ export function overview(feed) {
   function one(c) {
     return h('article', { class: 'decide', 'data-id': c.id, 'aria-label': c.tool + ' of ' + c.workflow },
       h('h3', null, link({ call: c.id }, c.tool, { 'data-row': true }), h('span', { class: 'faint' }, ' of '), link({ workflow: c.workflow }, c.workflow, { class: 'soft' }), c.key ? [h('span', { class: 'faint' }, ' · '), c.key] : null),
-      h('p', { class: 'why' }, c.state === 'running' ? 'Its worker died or lost its lease during the call.' : c.error?.message ? c.error.message : 'Its last attempt ended without saying whether its effect happened.', ' ', h('span', { class: 'faint', title: 'in-doubt policy: ' + c.in_doubt_policy }, policies[c.in_doubt_policy])),
+      h('p', { class: 'why' }, c.state === 'running' ? 'Its worker died or lost its lease during the call.' : c.error?.message ? c.error.message : 'Its last attempt ended without saying whether its effect happened.', ' · ', h('span', { class: 'faint', title: 'in-doubt policy: ' + c.in_doubt_policy }, policies[c.in_doubt_policy])),
       h('dl', { class: 'facts' },
         fact('Started', h('span', null, age(c.started), ' ago')), fact('Owner', owner(c.owner)), fact('Attempts', num(c.attempts)),
         fact('Token', c.token ? h('code', null, c.token) : null, { class: 'two' }), fact('Fence', h('span', { class: 'num' }, String(c.fence ?? '–')))),
