@@ -204,6 +204,7 @@ func TestResolve(t *testing.T) {
 		{ledger.Resolution{As: ledger.ResolveHappened, By: "ann"}, ledger.StateSucceeded, ledger.ErrResultOmitted},
 		{ledger.Resolution{As: ledger.ResolveDidNotHappen, By: "ann", Reason: "no trace of it"}, ledger.StateFailed, nil},
 		{ledger.Resolution{As: ledger.ResolveForget, By: "ann"}, ledger.StateNone, nil},
+		{ledger.Resolution{As: ledger.ResolveForget, By: "ann", Reason: "a test", Keep: true}, ledger.StateFailed, nil},
 	} {
 		for _, dead := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%v/dead=%v", c.res.As, dead), func(t *testing.T) {

@@ -144,7 +144,7 @@ const (
 
 // A Settlement says who settled a call in doubt, how and why.
 type Settlement struct {
-	How    string // "happened", "did_not_happen"
+	How    string // "happened", "did_not_happen", "forget"
 	By     string
 	Reason string
 	At     time.Time

@@ -17,6 +17,13 @@ type Resolution struct {
 	Result json.RawMessage // of ResolveHappened, for replays; nil: not known
 	By     string          // who decided
 	Reason string
+	// Keep makes ResolveForget leave a record of who forgot the call and why, until it runs again: without its key, arguments,
+	// error and attempts, and with nothing that counts against Policy.Max. Defaults to false, the record is removed.
+	Keep bool
+	// Steal settles a call also while its owner lives, by taking its claim over as Force does: the tool's context
+	// is cancelled with ErrFenced, and what it returns is not recorded. A tool that ignores its context goes on, and its effect may
+	// happen after it was settled. Defaults to false, ErrRunning.
+	Steal bool
 }
 
 // ResolveAs is what a person or program found out about a call in doubt.
@@ -26,7 +33,7 @@ type ResolveAs uint8
 const (
 	ResolveHappened     ResolveAs = iota + 1 // recorded as succeeded
 	ResolveDidNotHappen                      // recorded as failed; the next call runs, as another run
-	ResolveForget                            // the record is removed; the next call runs
+	ResolveForget                            // the record is removed, or emptied (Resolution.Keep); the next call runs, as another run
 )
 
 var resolveNames = [...]string{"", "happened", "did_not_happen", "forget"}
@@ -106,7 +113,7 @@ func (c *core) flushFirst(ctx context.Context) {
 
 // Resolve settles the call in doubt: it claims it, so that nobody runs it
 // meanwhile, then records the resolution with who and why. It returns
-// ErrNotFound, ErrRunning while its owner lives, and ErrInvalid for a call that is not in doubt.
+// ErrNotFound, ErrRunning while its owner lives (unless res.Steal), and ErrInvalid for a call that is not in doubt.
 func (g *Guard) Resolve(ctx context.Context, id ID, res Resolution) (Record, error) {
 	r, err := g.resolve(ctx, id, res)
 	if err != nil {
@@ -121,6 +128,8 @@ func (g *Guard) resolve(ctx context.Context, id ID, res Resolution) (Record, err
 		return Record{}, fmt.Errorf("%w: As is %d; use ResolveHappened, ResolveDidNotHappen or ResolveForget", ErrInvalid, res.As)
 	case res.Result != nil && (res.As != ResolveHappened || !json.Valid(res.Result)):
 		return Record{}, fmt.Errorf("%w: Result must be JSON, and goes with ResolveHappened only", ErrInvalid)
+	case res.Keep && res.As != ResolveForget:
+		return Record{}, fmt.Errorf("%w: Keep goes with ResolveForget only", ErrInvalid)
 	case len(res.Result) > g.opts.MaxResult:
 		return Record{}, fmt.Errorf("%w: Result has %d bytes; at most %d are allowed", ErrInvalid, len(res.Result), g.opts.MaxResult)
 	case len(res.By)+len(res.Reason) > maxMessage:
@@ -136,16 +145,20 @@ func (g *Guard) resolve(ctx context.Context, id ID, res Resolution) (Record, err
 		if err != nil {
 			return seen, unavailable(err)
 		}
+		ended := OutcomeLost
 		switch seen.Status() {
 		case StateRunning:
-			return seen, ErrRunning
+			if !res.Steal {
+				return seen, ErrRunning
+			}
+			ended = OutcomeForced
 		case StateInDoubt:
 		default:
 			return seen, fmt.Errorf("%w: it is %s; only a call in doubt can be settled (Retry forgets any)", ErrInvalid, seen.Status())
 		}
-		s := start{id: id, caller: g.caller, inDoubt: seen.InDoubt, token: rand.Text(), nonce: rand.Text(), ended: OutcomeLost}
+		s := start{id: id, caller: g.caller, inDoubt: seen.InDoubt, token: rand.Text(), nonce: rand.Text(), ended: ended}
 		// A claim that starts no attempt, as for a reconciliation.
-		claim := Claim{Seen: seen.Version, Next: begin(&seen, s, decision{action: actReconcile}, clock())}
+		claim := Claim{Seen: seen.Version, Next: begin(&seen, s, decision{action: actReconcile}, clock()), Steal: ended == OutcomeForced}
 		claimed, won, err := g.claimToSettle(ctx, claim, &seen)
 		if err != nil {
 			return seen, err

@@ -257,7 +257,13 @@ func settle(r Record, res Resolution, now time.Time) (Record, bool) {
 	case ResolveDidNotHappen:
 		return finish(r, ending{failure: &Failure{Message: "settled: it did not happen: " + res.Reason, Class: ClassNotDone}, settled: how}, now), true
 	case ResolveForget:
-		return Record{ID: r.ID, Fence: r.Fence, Nonce: r.Nonce}, false
+		if !res.Keep {
+			return Record{ID: r.ID, Fence: r.Fence, Nonce: r.Nonce}, false
+		}
+		done := finish(r, ending{failure: &Failure{Message: "forgotten: " + res.Reason, Class: ClassNotDone}, settled: how}, now)
+		done.Key, done.Args, done.ArgsDigest, done.Sealed, done.Log = "", nil, "", false, nil
+		done.Spent, done.Succeeded = 0, time.Time{}
+		return done, true
 	}
 	panic(fmt.Sprintf("ledger: settle as %d", res.As)) // unreachable unless program bug
 }

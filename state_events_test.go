@@ -233,10 +233,19 @@ func TestSettle(t *testing.T) {
 			r.Settled = &Settlement{How: "did_not_happen", By: "ann", Reason: "no trace", At: noon}
 		})},
 		{Resolution{As: ResolveForget, By: "ann"}, false, Record{ID: theID, Fence: 7, Nonce: "nonce-1"}},
+		{Resolution{As: ResolveForget, By: "ann", Reason: "a test", Keep: true}, true, with(claimed, func(r *Record) {
+			r.State, r.Finished, r.Alive = StateFailed, noon, false
+			r.Key, r.Args, r.ArgsDigest, r.Sealed, r.Spent, r.Succeeded = "", nil, "", false, 0, time.Time{}
+			r.Error = &Failure{"forgotten: a test", ClassNotDone}
+			r.Settled = &Settlement{How: "forget", By: "ann", Reason: "a test", At: noon}
+		})},
 	} {
 		want := c.want
-		if c.keep {
+		if c.keep && !c.res.Keep {
 			want.Log = []Attempt{logs[0], entry}
+		}
+		if c.res.Keep {
+			want.Log = nil
 		}
 		got, keep := settle(claimed, c.res, noon)
 		if keep != c.keep {
