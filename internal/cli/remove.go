@@ -16,31 +16,32 @@ import (
 
 func (a *app) retryCommand() *cobra.Command {
 	var (
-		t   target
-		yes bool
+		t          target
+		yes, steal bool
 	)
 	cmd := &cobra.Command{
 		Use:   "retry [FILE|URL] ID",
 		Short: "Forget a call, so that the next one runs",
 		Long: "Forgets a call with its counts, whatever became of it: the next call runs, with a new token. What\n" +
 			"happened before happens again then. A call that is running is refused. A call in doubt is\n" +
-			"better settled by ledger resolve, which records why.\n\n" + idHelp + "\n\n" + storeHelp,
+			"better settled by ledger resolve, which records why.\n\n" + stealHelp + idHelp + "\n\n" + storeHelp,
 		Example: "  ledger retry 0f3c1a2b\n" +
 			"  ledger retry ledger.db order-42/send_email/0f3c1a2b --yes",
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			named, rest := optional(args, 1)
 			return a.withStore(cmd.Context(), &t, named, toChange, func(at *ledgerAt) error {
-				return a.retry(cmd.Context(), at, rest[0], yes)
+				return a.retry(cmd.Context(), at, rest[0], yes, steal)
 			})
 		},
 	}
 	yesFlag(cmd, &yes)
+	stealFlag(cmd, &steal)
 	t.flags(cmd)
 	return cmd
 }
 
-func (a *app) retry(ctx context.Context, at *ledgerAt, name string, yes bool) error {
+func (a *app) retry(ctx context.Context, at *ledgerAt, name string, yes, steal bool) error {
 	r, err := at.find(ctx, name)
 	if err != nil {
 		return err
@@ -49,8 +50,10 @@ func (a *app) retry(ctx context.Context, at *ledgerAt, name string, yes bool) er
 	if !yes {
 		question := fmt.Sprintf("%s is %s. Forget it, so that the next call runs it?", id, stateCell(&r).text)
 		switch {
-		case r.Status() == ledger.StateRunning:
+		case r.Status() == ledger.StateRunning && !steal:
 			return stillRuns(&r)
+		case r.Status() == ledger.StateRunning:
+			question = fmt.Sprintf("%s is running, by %s. Take its claim over and forget it, so that the next call does it, maybe again?", id, clean(ownerText(r.Owner)))
 		case r.Executed > 0:
 			question = fmt.Sprintf("%s happened %s. Forget it, so that the next call does it again?", id, times(r.Executed))
 		case r.Status() == ledger.StateInDoubt:
@@ -60,7 +63,12 @@ func (a *app) retry(ctx context.Context, at *ledgerAt, name string, yes bool) er
 			return err
 		}
 	}
-	switch err := at.Delete(ctx, r.ID, r.Version); {
+	err = at.Delete(ctx, r.ID, r.Version)
+	if errors.Is(err, ledger.ErrRunning) && steal {
+		a.stolen(&r)
+		err = at.resolve(ctx, r.ID, ledger.Resolution{As: ledger.ResolveForget, Steal: true})
+	}
+	switch {
 	case errors.Is(err, ledger.ErrRunning):
 		return stillRuns(&r)
 	case errors.Is(err, ledger.ErrFenced):
@@ -73,7 +81,7 @@ func (a *app) retry(ctx context.Context, at *ledgerAt, name string, yes bool) er
 }
 
 func stillRuns(r *ledger.Record) error {
-	return fmt.Errorf("%s is running, by %s: end its worker first, or let it finish", clean(r.ID.String()), clean(ownerText(r.Owner)))
+	return fmt.Errorf("%s is running, by %s: end its worker first, let it finish, or take its claim over with --steal", clean(r.ID.String()), clean(ownerText(r.Owner)))
 }
 
 func times(n int64) string {
@@ -87,7 +95,7 @@ func times(n int64) string {
 type removal struct {
 	target
 	selection
-	yes, dryRun bool
+	yes, dryRun, steal bool
 }
 
 func (r *removal) flags(cmd *cobra.Command) {
@@ -106,7 +114,7 @@ func (a *app) clearCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "clear [FILE|URL]",
 		Short: "Delete calls, all of them or those selected",
-		Long:  "Deletes calls from a ledger with their counts: all, or those that the flags select.\n" + removalHelp + storeHelp,
+		Long:  "Deletes calls from a ledger with their counts: all, or those that the flags select.\n" + removalHelp + stealHelp + storeHelp,
 		Example: "  ledger clear ledger.db --dry-run\n" +
 			"  ledger clear ledger.db --wf order-42 --yes",
 		Args: cobra.MaximumNArgs(1),
@@ -123,6 +131,7 @@ func (a *app) clearCommand() *cobra.Command {
 		},
 	}
 	o.flags(cmd)
+	stealFlag(cmd, &o.steal)
 	return cmd
 }
 
@@ -185,6 +194,9 @@ func (a *app) remove(ctx context.Context, o *removal, args []string, filter ledg
 			case !want(&r):
 			case r.Status() == ledger.StateRunning:
 				running++
+				if o.steal {
+					total++
+				}
 			default:
 				total++
 				if r.Status() == ledger.StateInDoubt {
@@ -196,7 +208,9 @@ func (a *app) remove(ctx context.Context, o *removal, args []string, filter ledg
 		if doubt > 0 {
 			notes = append(notes, fmt.Sprintf("%d in doubt", doubt))
 		}
-		if running > 0 {
+		if running > 0 && o.steal {
+			notes = append(notes, fmt.Sprintf("%d running, whose claims are taken over", running))
+		} else if running > 0 {
 			notes = append(notes, fmt.Sprintf("besides, %d running, left alone", running))
 		}
 		also := ""
@@ -217,7 +231,7 @@ func (a *app) remove(ctx context.Context, o *removal, args []string, filter ledg
 			}
 			return err
 		}
-		return a.deleteAll(ctx, at, filter, want, total)
+		return a.deleteAll(ctx, at, filter, want, total, o.steal)
 	})
 }
 
@@ -231,7 +245,7 @@ func calls(n int) string {
 // deleters is how many deletions are under way at a time: they share the store's commits.
 const deleters = 32
 
-func (a *app) deleteAll(ctx context.Context, at *ledgerAt, filter ledger.Filter, want func(*ledger.Record) bool, total int) error {
+func (a *app) deleteAll(ctx context.Context, at *ledgerAt, filter ledger.Filter, want func(*ledger.Record) bool, total int, steal bool) error {
 	var (
 		deleted, stayed atomic.Int64
 		workers         sync.WaitGroup
@@ -246,7 +260,12 @@ func (a *app) deleteAll(ctx context.Context, at *ledgerAt, filter ledger.Filter,
 		workers.Go(func() {
 			for r := range queue {
 				// One that was begun is ended: its outcome is to be known.
-				switch err := at.Delete(context.WithoutCancel(ctx), r.ID, r.Version); {
+				err := at.Delete(context.WithoutCancel(ctx), r.ID, r.Version)
+				if steal && errors.Is(err, ledger.ErrRunning) && r.Status() == ledger.StateRunning {
+					a.stolen(&r)
+					err = at.resolve(context.WithoutCancel(ctx), r.ID, ledger.Resolution{As: ledger.ResolveForget, Steal: true})
+				}
+				switch {
 				case err == nil:
 					deleted.Add(1)
 				case errors.Is(err, ledger.ErrRunning), errors.Is(err, ledger.ErrFenced), errors.Is(err, ledger.ErrNotFound):
@@ -263,7 +282,7 @@ func (a *app) deleteAll(ctx context.Context, at *ledgerAt, filter ledger.Filter,
 			fail(err)
 			break
 		}
-		if !want(&r) || r.Status() == ledger.StateRunning {
+		if !want(&r) || r.Status() == ledger.StateRunning && !steal {
 			continue
 		}
 		select {

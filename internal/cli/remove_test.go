@@ -47,7 +47,7 @@ func TestClearEndsInTheMiddle(t *testing.T) {
 		store.n.Store(100)
 		var out, said bytes.Buffer
 		a := &app{out: &out, err: &said, environ: func(string) string { return "" }}
-		err := a.deleteAll(ctx, &ledgerAt{Store: store}, ledger.Filter{All: true}, func(*ledger.Record) bool { return true }, total)
+		err := a.deleteAll(ctx, &ledgerAt{Store: store}, ledger.Filter{All: true}, func(*ledger.Record) bool { return true }, total, false)
 		if want := fail; want == nil && !errors.Is(err, context.Canceled) || want != nil && !errors.Is(err, want) {
 			t.Errorf("got %v, want %v", err, want)
 		}
