@@ -12,7 +12,7 @@ const policies = { retry: 'The next such call runs it again.', block: 'It never 
 
 const fetchedInDoubt = 100; // one page; those that wait for a person come first
 const shownInDoubt = 20;
-const shownFirst = 4; // unless a person wants to see more
+const shownFirst = (calls) => (calls[0]?.in_doubt_policy === 'block' ? 4 : 2); // unless a person wants to see more
 const shownRunning = 20;
 
 // gently runs fn one at a time, and not more often than each `pause` ms.
@@ -75,10 +75,10 @@ export function overview(feed) {
   }, 1000);
 
   function drawDoubt() {
-    keyed(doubtList, unfolded ? inDoubt : inDoubt.slice(0, shownFirst), (c) => c.id + ' ' + c.version + c.state, one);
+    keyed(doubtList, unfolded ? inDoubt : inDoubt.slice(0, shownFirst(inDoubt)), (c) => c.id + ' ' + c.version + c.state, one);
     doubt.hidden = inDoubt.length === 0;
-    doubtAll.hidden = inDoubt.length <= shownFirst;
-    doubtAll.textContent = unfolded ? 'Show fewer' : `Show ${num(inDoubt.length - shownFirst)} more`;
+    doubtAll.hidden = inDoubt.length <= shownFirst(inDoubt);
+    doubtAll.textContent = unfolded ? 'Show fewer' : `Show ${num(inDoubt.length - shownFirst(inDoubt))} more`;
     doubtAll.setAttribute('aria-expanded', String(unfolded));
   }
 
@@ -116,8 +116,9 @@ export function overview(feed) {
     hello.el.hidden = !empty;
     columns.hidden = empty;
     top.el.hidden = empty;
-    const count = document.getElementById('doubt-count');
-    if (count) count.textContent = waiting(s);
+    doubt.querySelector('h2').textContent = s.needs_decision ? 'Needs a decision' : 'In doubt';
+    const count = doubt.querySelector('.count');
+    count.textContent = waiting(s);
     doubtMore.hidden = s.in_doubt <= shownInDoubt;
     doubtMore.replaceChildren(`The first ${shownInDoubt} of ${num(s.in_doubt)}. `, h('a', { href: href({ status: 'in_doubt' }) }, 'See all'));
     flightMore.hidden = s.running <= shownRunning;
