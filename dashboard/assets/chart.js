@@ -26,7 +26,7 @@ export function rateChart() {
     const axis = { stroke: colour('--faint'), font: '11px system-ui, sans-serif', ticks: { show: false } };
     const bars = uPlot.paths.bars({ size: [0.8, 14], align: -1 });
     plot = new uPlot({
-      width: Math.max(200, box.clientWidth), height: 150, legend: { show: false }, padding: [8, 4, 0, 0],
+      width: Math.max(200, box.clientWidth), height: 150, legend: { show: false }, padding: [8, 20, 0, 0],
       cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
       scales: { y: { range: (_, __, max) => [0, Math.max(4, max * 1.1)] } },
       axes: [
