@@ -58,7 +58,8 @@ var arrows = map[string][]string{
 	"chaos/internal/world":   {"chaos/internal/trace"},
 	"chaos/internal/proc":    {"chaos/internal/trace"},
 	"chaos/internal/cluster": {".", "chaos/internal/proc", "chaos/internal/snap", "chaos/internal/trace", "etcdstore/embedded", "internal/recordjson"},
-	"bench":                  {".", "sqlitestore", "fingerprint"},
+	"bench":                  {".", "etcdstore", "etcdstore/embedded", "fingerprint", "internal/benchkit", "sqlitestore"},
+	"internal/benchkit":      {".", "etcdstore", "internal/recordjson", "sqlitestore"},
 	// It is worker and judge of its own runs.
 	"chaos/internal/powercut": {".", "chaos/internal/proc", "chaos/internal/trace", "internal/failpoint", "sqlitestore"},
 	// What judges the library shares no code with it.

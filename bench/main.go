@@ -1,0 +1,129 @@
+// Command bench measures whole guarded calls beside the raw engines and beside what people write by hand, all in one
+// run, and prints ratios with their spread. It never fails for being slow.
+//
+//	go run ./bench [--quick] [--out DIR] [--only PATTERN] [--profile DIR] [--readme bench/README.md]
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// options are what the command line says.
+type options struct {
+	out, dir, readme, profile string
+	only                      *regexp.Regexp
+	quick                     bool
+	plan                      plan
+	exe                       string // starts a worker
+}
+
+// A plan is how long things are measured.
+type plan struct {
+	round    time.Duration // of one way
+	rounds   int
+	callers  []int
+	records  []int // stored in SQLite
+	etcdRecs []int // stored in etcd
+	workers  []int
+	waiters  []int
+	argBytes []int
+	fillFor  time.Duration // at most, to store records
+}
+
+func quickPlan() plan {
+	return plan{round: 120 * time.Millisecond, rounds: 5, callers: []int{1, 16, 128, 512}, records: []int{1e3, 1e4, 1e5}, etcdRecs: []int{1e3, 1e4},
+		workers: []int{1, 4, 16}, waiters: []int{1, 10, 100, 1000}, argBytes: []int{100, 1 << 10, 10 << 10, 100 << 10, 1e6}, fillFor: 20 * time.Second}
+}
+
+func fullPlan() plan {
+	p := quickPlan()
+	p.round, p.rounds = 700*time.Millisecond, 11
+	p.records, p.etcdRecs = []int{1e3, 1e4, 1e5, 1e6}, []int{1e3, 1e4, 1e5}
+	p.workers, p.fillFor = []int{1, 2, 4, 8, 16, 32, 64}, 4*time.Minute
+	return p
+}
+
+func run(ctx context.Context, args []string, in io.Reader, out, progress io.Writer) error {
+	f := pflag.NewFlagSet("bench", pflag.ContinueOnError)
+	f.SetOutput(out)
+	var o options
+	f.StringVar(&o.out, "out", "", "write results.json and the plots here")
+	f.StringVar(&o.dir, "dir", "", "put the measured files here, on the disk to measure; defaults to the system's place for temporary files")
+	f.StringVar(&o.readme, "readme", "", "fill the generated section of this file")
+	f.StringVar(&o.profile, "profile", "", "write profiles (cpu, mutex, block, allocs) of each cell here; it makes all slower")
+	f.BoolVar(&o.quick, "quick", false, "measure in less than 3 minutes")
+	only := f.String("only", "", "measure only cells whose name matches this regular expression")
+	w := workerFlags(f)
+	if err := f.Parse(args); errors.Is(err, pflag.ErrHelp) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	if w.store != "" {
+		return w.work(ctx, in, out)
+	}
+	var err error
+	if o.only, err = regexp.Compile(*only); err != nil {
+		return fmt.Errorf("--only: %w", err)
+	}
+	if o.exe, err = os.Executable(); err != nil {
+		return err
+	}
+	o.plan = fullPlan()
+	if o.quick {
+		o.plan = quickPlan()
+	}
+	return measure(ctx, o, "go run ./bench "+strings.Join(args, " "), out, progress)
+}
+
+func measure(ctx context.Context, o options, command string, out, progress io.Writer) (err error) {
+	dir, err := os.MkdirTemp(o.dir, "bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	r := &runner{o: o, dir: dir, progress: progress, result: newResult(command, o.quick)}
+	if err := r.all(ctx); err != nil && ctx.Err() == nil {
+		return err
+	}
+	res := r.result
+	res.Partial = ctx.Err() != nil
+	res.Took = time.Since(res.Started).Round(time.Second).String()
+	res.Floors = floors(res)
+	table(out, res)
+	if o.out != "" {
+		if err := os.MkdirAll(o.out, 0o755); err != nil {
+			return err
+		}
+		if err := res.save(filepath.Join(o.out, "results.json")); err != nil {
+			return err
+		}
+		if err := plots(o.out, res); err != nil {
+			return err
+		}
+	}
+	if o.readme != "" {
+		return fillReadme(o.readme, o.out, res)
+	}
+	return nil
+}

@@ -1,0 +1,8 @@
+//go:build !unix
+
+package benchkit
+
+import "time"
+
+// CPUTime is 0: this system is not asked.
+func CPUTime() time.Duration { return 0 }
