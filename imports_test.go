@@ -62,6 +62,14 @@ var arrows = map[string][]string{
 	"internal/benchkit":      {".", "etcdstore", "internal/recordjson", "sqlitestore"},
 	// It is worker and judge of its own runs.
 	"chaos/internal/powercut": {".", "chaos/internal/proc", "chaos/internal/trace", "internal/failpoint", "sqlitestore"},
+	// An example shows one use, with the store that it needs.
+	"examples/agenttest":   {"."},
+	"examples/dailyreport": {"."},
+	"examples/langchain":   {"."},
+	"examples/quickstart":  {".", "sqlitestore"},
+	"examples/stripe":      {"."},
+	"examples/toolset":     {"."},
+	"examples/webhook":     {"."},
 	// What judges the library shares no code with it.
 	"chaos/internal/trace": {},
 	"chaos/internal/check": {"chaos/internal/trace"},
