@@ -15,6 +15,7 @@ import (
 	"encoding/base64"
 	"html/template"
 	"io"
+	"sync"
 
 	"github.com/ledger-once/ledger/chaos/internal/trace"
 )
@@ -25,7 +26,8 @@ var (
 	//go:embed page.css
 	pageCSS string
 
-	pageTemplate = template.Must(template.New("page").Parse(pageHTML))
+	// Parsed when it is asked for: the command, which links it, starts often and shows it seldom.
+	pageTemplate = sync.OnceValue(func() *template.Template { return template.Must(template.New("page").Parse(pageHTML)) })
 )
 
 // HTML writes the page of a run. dir is the run's directory, which has the
@@ -41,5 +43,5 @@ func HTML(w io.Writer, s *trace.Summary, dir string) error {
 	digest := sha256.Sum256([]byte(pageCSS))
 	p.Policy = "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(digest[:]) +
 		"'; base-uri 'none'; form-action 'none'"
-	return pageTemplate.Execute(w, p)
+	return pageTemplate().Execute(w, p)
 }
