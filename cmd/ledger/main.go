@@ -3,6 +3,8 @@
 //	go run github.com/ledger-once/ledger/cmd/ledger demo
 package main
 
+//go:generate go run ../../internal/mangen ../../docs/man
+
 import (
 	"os"
 
