@@ -65,6 +65,9 @@ func (d *Dashboard) events(w http.ResponseWriter, r *http.Request) {
 	s := d.feed.subscribe()
 	defer d.feed.unsubscribe(s)
 	b.WriteString("retry: 1000\n\n")
+	if !send() { // before the totals, which may take a while
+		return
+	}
 	if first, err := json.Marshal(d.feed.overview(r.Context())); err == nil {
 		write(message{"overview", first})
 	}
