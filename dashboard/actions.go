@@ -19,6 +19,7 @@ const maxSaid = 1000
 // A decision is what a person asks for.
 type decision struct {
 	ID       string          `json:"id"`
+	Version  ledger.Version  `json:"version"` // of the record that the page showed; 0: it does not say
 	As       string          `json:"as"`
 	Result   json.RawMessage `json:"result"`
 	Workflow string          `json:"workflow"`
@@ -137,6 +138,9 @@ func (d *Dashboard) retry(ctx context.Context, in *decision) (any, error) {
 		return nil, err
 	}
 	r, err := d.store.Get(ctx, id)
+	if err == nil && in.Version != 0 && in.Version != r.Version {
+		err = ledger.ErrFenced // a late success must not be forgotten by a click on what looked failed
+	}
 	if err == nil {
 		err = d.store.Delete(ctx, id, r.Version)
 	}

@@ -25,14 +25,14 @@ const (
 func (d *Dashboard) fail(w http.ResponseWriter, r *http.Request, err error) {
 	code := http.StatusInternalServerError
 	switch {
+	case unavailable(err): // first: the error of a file that is gone matches ErrNotFound too
+		code = http.StatusServiceUnavailable
 	case errors.Is(err, ledger.ErrNotFound):
 		code = http.StatusNotFound
 	case errors.Is(err, ledger.ErrRunning), errors.Is(err, ledger.ErrFenced):
 		code = http.StatusConflict
 	case errors.Is(err, ledger.ErrInvalid):
 		code = http.StatusBadRequest
-	case unavailable(err):
-		code = http.StatusServiceUnavailable
 	}
 	if code >= 500 && r.Context().Err() == nil {
 		d.o.Logger.Warn("dashboard: the store can not answer", "path", r.URL.Path, "error", err)

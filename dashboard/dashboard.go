@@ -54,6 +54,7 @@ const (
 	maxBody       = 1 << 20          // bytes of a request
 	maxStreams    = 64               // pages that follow at the same time
 	queryTimeout  = 10 * time.Second // of one request to the store
+	countFor      = 5 * time.Second  // how long all records are counted, before only some are
 	scanFor       = 2 * time.Second  // how long a search looks, before it says that it did not look at all
 	clearTimeout  = 5 * time.Minute
 	writeTimeout  = 10 * time.Second // of one piece of a stream

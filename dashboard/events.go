@@ -55,7 +55,11 @@ func (d *Dashboard) events(w http.ResponseWriter, r *http.Request) {
 			return false
 		}
 		b.Reset()
-		return rc.Flush() == nil
+		if rc.Flush() != nil {
+			return false
+		}
+		_ = rc.SetWriteDeadline(time.Time{}) // over HTTP/2 one that passes ends the stream, though nothing is being written
+		return true
 	}
 	write := func(m message) {
 		b.WriteString("event: " + m.name + "\ndata: ")

@@ -49,7 +49,8 @@ type feed struct {
 	points  []point
 	pokes   chan struct{}
 
-	looking sync.Mutex // one look at the totals at a time
+	looking chan struct{} // holds one while somebody looks at the totals
+	looked  time.Time     // when last was known; guarded by mu
 
 	changed sync.Mutex // guards what follows
 	pending []change
@@ -75,7 +76,7 @@ type change struct {
 }
 
 func newFeed(d *Dashboard) *feed {
-	return &feed{d: d, subs: map[*subscriber]bool{}, pokes: make(chan struct{}, 1), known: map[ledger.ID]ledger.State{}}
+	return &feed{d: d, subs: map[*subscriber]bool{}, pokes: make(chan struct{}, 1), looking: make(chan struct{}, 1), known: map[ledger.ID]ledger.State{}}
 }
 
 func (f *feed) subscribe() *subscriber {
@@ -260,8 +261,12 @@ func (f *feed) count(ctx context.Context) {
 			}
 			before, next = o, began.Add(rateStep)
 		}
-		soonest := time.NewTimer(max(lookSoonest, took*lookShare))
-		latest := time.NewTimer(max(lookEvery, took*lookShare))
+		rest := took * lookShare
+		if !ok {
+			rest = 0 // nothing was counted, and pages wait for the store to come back
+		}
+		soonest := time.NewTimer(max(lookSoonest, rest))
+		latest := time.NewTimer(max(lookEvery, rest))
 		select {
 		case <-soonest.C:
 		case <-ctx.Done():
@@ -276,28 +281,42 @@ func (f *feed) count(ctx context.Context) {
 	}
 }
 
-// fresh asks the store, and keeps the answer.
+// fresh asks the store, and keeps the answer. Who waited while another asked takes that answer.
 func (f *feed) fresh(ctx context.Context) *overview {
-	f.looking.Lock()
-	defer f.looking.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	asked := time.Now()
+	select {
+	case f.looking <- struct{}{}:
+		defer func() { <-f.looking }()
+	case <-ctx.Done():
+		return f.d.unanswered(ctx.Err())
+	}
+	f.mu.Lock()
+	last, looked := f.last, f.looked
+	f.mu.Unlock()
+	if last != nil && looked.After(asked) {
+		return last
+	}
+	lctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	o := f.d.look(ctx)
+	o := f.d.look(lctx)
+	if ctx.Err() != nil {
+		return o // its page went away: that says nothing of the store
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if o.Summary == nil && f.last != nil { // what was known stays on the page, with its time
 		o.Summary, o.Tools, o.LeftOff = f.last.Summary, f.last.Tools, f.last.LeftOff
 	}
-	f.last = o
+	f.last, f.looked = o, time.Now()
 	return o
 }
 
 // overview returns what is known, if that is new enough, and asks the store otherwise.
 func (f *feed) overview(ctx context.Context) *overview {
 	f.mu.Lock()
-	last := f.last
+	last, looked := f.last, f.looked
 	f.mu.Unlock()
-	if last != nil && time.Since(last.Now) < lookSoonest {
+	if last != nil && time.Since(looked) < lookSoonest {
 		return last
 	}
 	return f.fresh(ctx)

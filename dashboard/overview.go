@@ -88,12 +88,12 @@ func (d *Dashboard) overview(w http.ResponseWriter, r *http.Request) {
 // look asks the store for all that an overview needs.
 func (d *Dashboard) look(ctx context.Context) *overview {
 	now := time.Now()
-	o := &overview{Name: d.o.Name, ReadOnly: d.o.ReadOnly, Version: d.o.Version, Now: now.UTC(), Tools: []toolRow{}}
+	o := d.unanswered(nil)
 	o.Health = d.examine(ctx)
 	if !o.Health.OK {
 		return o
 	}
-	s, err := ledger.Summarize(ctx, d.store, ledger.Filter{})
+	s, partial, err := d.summarize(ctx)
 	if err != nil {
 		o.Health.OK, o.Health.Error = false, err.Error()
 		return o
@@ -101,7 +101,7 @@ func (d *Dashboard) look(ctx context.Context) *overview {
 	o.Summary = &summary{
 		Calls: s.Actions, Running: s.Running, Failed: s.Failed, InDoubt: s.InDoubt, NeedsDecision: s.NeedsDecision,
 		Succeeded: s.Actions - s.Running - s.Failed - s.InDoubt,
-		Attempts:  s.Attempts, Executed: s.Executed, Blocked: s.Blocked, AsOf: now.UTC(),
+		Attempts:  s.Attempts, Executed: s.Executed, Blocked: s.Blocked, AsOf: now.UTC(), Partial: partial,
 	}
 	if s.Oldest != nil {
 		o.Summary.Oldest = callview.Of(s.Oldest)
@@ -118,6 +118,39 @@ func (d *Dashboard) look(ctx context.Context) *overview {
 	return o
 }
 
+// unanswered is an overview of which the store has said nothing.
+func (d *Dashboard) unanswered(err error) *overview {
+	o := &overview{Name: d.o.Name, ReadOnly: d.o.ReadOnly, Version: d.o.Version, Now: time.Now().UTC(), Tools: []toolRow{}}
+	o.Health.Owners = []ownerRow{}
+	if err != nil {
+		o.Health.Error = err.Error()
+	}
+	return o
+}
+
+// summarize counts all records, or, where that takes too long, those that can be read in scanFor: a
+// store that is large is not one that is gone.
+func (d *Dashboard) summarize(ctx context.Context) (s ledger.Summary, partial bool, err error) {
+	cctx, cancel := context.WithTimeout(ctx, countFor)
+	defer cancel()
+	if s, err = ledger.Summarize(cctx, d.store, ledger.Filter{}); err == nil || cctx.Err() == nil || ctx.Err() != nil {
+		return s, false, err
+	}
+	sctx, stop := context.WithTimeout(ctx, scanFor)
+	defer stop()
+	var sum ledger.Summing
+	for r, err := range d.store.List(sctx, ledger.Filter{}) {
+		if err != nil && sctx.Err() == nil {
+			return s, false, err
+		}
+		if sctx.Err() != nil {
+			break
+		}
+		sum.Add(&r)
+	}
+	return sum.Summary(), true, nil
+}
+
 // probed is a call that nobody makes.
 var probed = ledger.ID{Workflow: "ledger-dashboard", Tool: "probe", Fingerprint: "00000000000000000000000000000000"}
 
@@ -126,7 +159,7 @@ func (d *Dashboard) examine(ctx context.Context) health {
 	began := time.Now()
 	_, err := d.store.Get(ctx, probed)
 	h.Latency = time.Since(began)
-	if err != nil && !errors.Is(err, ledger.ErrNotFound) {
+	if err != nil && (!errors.Is(err, ledger.ErrNotFound) || unavailable(err)) { // a store that is not there matches both
 		h.Error = err.Error()
 		return h
 	}

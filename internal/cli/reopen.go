@@ -67,6 +67,9 @@ func (r *reopener) take(ctx context.Context) (*opened, func(error), error) {
 	o.users.Add(1)
 	return o, func(err error) {
 		o.users.Done()
+		if ctx.Err() != nil {
+			return // who asked had no more time; that says nothing of the store
+		}
 		if errors.Is(err, ledger.ErrUnavailable) || errors.Is(err, ledger.ErrClosed) {
 			r.drop(o, err)
 		}
