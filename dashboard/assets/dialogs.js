@@ -117,7 +117,7 @@ export function retry(call) {
     title: 'Let it run again', button: 'Allow another run', kind: call.status === 'succeeded' ? 'danger' : 'primary',
     lines: [name(call), call.status === 'succeeded' ? 'This call succeeded. Its outcome is forgotten, and the next such call does it once more.' : 'Its outcome is forgotten: the next such call runs.'],
     async send({ by, reason }) {
-      await post('retry', { id: call.id, by, reason });
+      await post('retry', { id: call.id, version: call.version, by, reason });
       return 'The next such call runs.';
     },
   });

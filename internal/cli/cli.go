@@ -165,7 +165,7 @@ func (a *app) root() *cobra.Command {
 		a.showCommand(), a.getCommand(), a.exportCommand(), a.statsCommand(), a.sessionsCommand(),
 		a.resolveCommand(), a.retryCommand(), a.clearCommand(), a.pruneCommand(), a.tailCommand(), a.runCommand(),
 		a.importCommand(),
-		a.doctorCommand(), a.dashboardCommand())
+		a.doctorCommand(), a.dashboardCommand(), a.checkCommand())
 	root.SetFlagErrorFunc(nearest)
 	return root
 }
