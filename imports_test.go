@@ -68,6 +68,8 @@ var arrows = map[string][]string{
 	"examples/agenttest":   {"."},
 	"examples/dailyreport": {"."},
 	"examples/langchain":   {"."},
+	"examples/fleet":       {".", "etcdstore", "etcdstore/embedded"},
+	"examples/openai":      {"."},
 	"examples/quickstart":  {".", "sqlitestore"},
 	"examples/stripe":      {"."},
 	"examples/toolset":     {"."},
