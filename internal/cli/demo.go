@@ -38,6 +38,9 @@ func (a *app) demoCommand() *cobra.Command {
 			"                              come from LEDGER_ETCD_PASSWORD and ETCDCTL_*, as for etcdctl\n" +
 			"  sqlite:PATH, or a path      a SQLite file, which stays\n\n" +
 			"The exit code is 1 if with Ledger any action happened twice or not at all.",
+		Example: "  ledger demo\n" +
+			"  ledger demo --store sqlite:demo.db\n" +
+			"  ledger demo --json",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.demo(cmd.Context(), o, asJSON)

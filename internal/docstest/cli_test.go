@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/cobra"
+
 	"github.com/ledger-once/ledger/internal/cli"
 )
 
@@ -200,5 +202,41 @@ func TestCommandLinesAreTried(t *testing.T) {
 	}
 	if _, err := split("ledger 'never closed"); err == nil {
 		t.Error("a quote that is never closed is no error")
+	}
+}
+
+// TestExamplesOfCommands parses each line of each command's examples with its real flags.
+func TestExamplesOfCommands(t *testing.T) {
+	seen := 0
+	var walk func(c *cobra.Command)
+	walk = func(c *cobra.Command) {
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+		if c.Example == "" && c.Runnable() && c.Name() != "version" && c.Name() != "help" && c.Parent() != nil && c.Parent().Name() != "completion" {
+			t.Errorf("%s has no example", c.CommandPath())
+		}
+		for line := range strings.Lines(c.Example) {
+			line = strings.TrimSpace(line)
+			commands, err := split(line)
+			if err != nil {
+				t.Errorf("%s: %q: %v", c.CommandPath(), line, err)
+				continue
+			}
+			for _, words := range commands {
+				args, ok := ours(words)
+				if !ok {
+					continue
+				}
+				seen++
+				if err := understood(args); err != nil {
+					t.Errorf("%s: %q: %v", c.CommandPath(), line, err)
+				}
+			}
+		}
+	}
+	walk(cli.Command())
+	if seen < 30 {
+		t.Errorf("%d examples were seen; there are more", seen)
 	}
 }
