@@ -75,7 +75,7 @@ func (s *Store) newWriter() (*writer, error) {
 // open connects, and leaves w.c nil if it fails.
 func (w *writer) open(s *Store) error {
 	pragmas := []string{
-		"busy_timeout = 0", // we wait ourselves, with a context
+		"busy_timeout = 1000", // the next one reads the schema: after a crash another process may be recovering the log just now
 		"synchronous = FULL",
 		"cache_size = -8000", // KiB
 		"temp_store = MEMORY",
@@ -88,6 +88,7 @@ func (w *writer) open(s *Store) error {
 	if runtime.GOOS == "darwin" { // where fsync alone does not reach the disk
 		pragmas = append(pragmas, "fullfsync = ON", "checkpoint_fullfsync = ON")
 	}
+	pragmas = append(pragmas, "busy_timeout = 0") // from here on we wait ourselves, with a context
 	c, err := s.place.connect(url.Values{"mode": {"rw"}}, pragmas...)
 	if err != nil {
 		return err
