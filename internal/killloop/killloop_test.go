@@ -143,7 +143,7 @@ func TestKillLoop(t *testing.T) {
 			distinct[j.key(op)] = true
 		}
 	}
-	f.world.killing((*kills+1)/2, 1.5*float64(*kills+1)/2/float64(len(distinct)))
+	f.world.killing((*kills+1)/2, 2.5*float64(*kills+1)/2/float64(len(distinct)))
 	rng := rand.New(rand.NewPCG(base.Seed, 2))
 	for range *kills / 2 {
 		f.pending = append(f.pending, 1+rng.IntN(base.Workers*base.Ops*9/10))
