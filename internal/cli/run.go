@@ -232,8 +232,8 @@ func (r *running) guarded(ctx context.Context, store ledger.Store, forward <-cha
 	cctx, cancel := context.WithTimeout(context.Background(), runCloseTimeout)
 	defer cancel()
 	cerr := guard.Close(cctx)
-	if errors.Is(err, ledger.ErrUnrecorded) && cerr == nil {
-		err = nil // it has been recorded since
+	if errors.Is(err, ledger.ErrUnrecorded) && !errors.Is(err, ledger.ErrFenced) && cerr == nil {
+		err = nil // it has been recorded since; what is fenced never is
 	}
 	code, told := r.answer(ctx, res, err)
 	return code, errors.Join(told, cerr)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -295,5 +296,38 @@ func TestRunSignals(t *testing.T) {
 				t.Errorf("exit code %d, %d lines; want 9 and 1", code, s.lines())
 			}
 		})
+	}
+}
+
+// A run whose claim was taken by force meanwhile says that its outcome is not recorded.
+func TestRunStolen(t *testing.T) {
+	t.Parallel()
+	s := &runStage{T: t, dir: t.TempDir(), store: "sqlite:ledger.db"}
+	cmd := s.command("block")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	s.await("the script", func() bool { return s.exists("before") })
+	list := exec.CommandContext(t.Context(), cmd.Path, "show", "--store", s.store, "-o", "jsonl")
+	list.Dir = s.dir
+	text, err := list.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := regexp.MustCompile(`"id":"([^"]*)"`).FindSubmatch(text)
+	if id == nil {
+		t.Fatalf("no ID in %s", text)
+	}
+	steal := exec.CommandContext(t.Context(), cmd.Path, "retry", s.store, string(id[1]), "--steal", "--yes")
+	steal.Dir = s.dir
+	if out, err := steal.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	s.touch("go1", "go2")
+	_ = cmd.Wait()
+	if !strings.Contains(stderr.String(), "could not be recorded") {
+		t.Errorf("it says %q; want that its outcome is not recorded", &stderr)
 	}
 }
