@@ -3,7 +3,6 @@ package child
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -15,9 +14,9 @@ import (
 
 // A Spec says what to run, and how.
 type Spec struct {
-	Argv []string // the program and its arguments
-	Env  []string // NAME=VALUE, after this process's own
-	In   io.Reader
+	Argv []string  // the program and its arguments
+	Env  []string  // NAME=VALUE, after this process's own
+	In   *os.File  // a file: for anything else Wait would wait, too
 	Out  io.Writer // the program's output is passed on while it comes; a writer that fails is written to no more
 	Err  io.Writer
 	// Signals are passed on to the program, and to what it started in its process group.
@@ -62,12 +61,7 @@ func Run(ctx context.Context, s Spec) (Output, error) {
 	defer runtime.UnlockOSThread()
 	cmd := exec.Command(s.Argv[0], s.Argv[1:]...)
 	cmd.Env = append(os.Environ(), s.Env...)
-	// What is no file is copied by a goroutine of Start, for which Wait would wait.
-	stdin, ok := s.In.(*os.File)
-	if !ok {
-		return Output{}, &StartError{fmt.Errorf("standard input is a %T, not a file", s.In)}
-	}
-	cmd.Stdin = stdin
+	cmd.Stdin = s.In
 	group := attributes(cmd)
 	hold(cmd, s.Hold)
 	var kept keeper
