@@ -11,7 +11,15 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(runner{m}) }
+
+// A runner runs the tests, and then ends what the examples share, before goroutines are looked for.
+type runner struct{ m *testing.M }
+
+func (r runner) Run() int {
+	defer func() { AfterTests() }()
+	return r.m.Run()
+}
 
 // usable is for how long a lease of 15 s can be relied upon.
 const usable = 15*time.Second - 15*time.Second/8

@@ -71,3 +71,42 @@ func ExampleDiff() {
 	// Output:
 	// [items[0].id sent_at]
 }
+
+func ExampleNew() {
+	_, err := fingerprint.New(fingerprint.Rules{Ignore: []string{"items..sent_at"}}, nil)
+	fmt.Println(err)
+	plain, _ := fingerprint.New(fingerprint.Rules{}, nil)
+	keyed, _ := fingerprint.New(fingerprint.Rules{}, []byte("a secret of 32 bytes, or so"))
+	guess := []byte(`{"pin":1234}`) // without the secret nobody can try all PINs
+	fmt.Println(plain.Sum("order-42", "unlock", "", guess) == keyed.Sum("order-42", "unlock", "", guess))
+	// Output:
+	// fingerprint: Ignore path "items..sent_at": it has an empty name; write names separated by single dots
+	// false
+}
+
+// With a key, the arguments do not count.
+func ExampleHasher_Sum() {
+	hasher, _ := fingerprint.New(fingerprint.Rules{}, nil)
+	fmt.Println(hasher.Sum("order-42", "send_mail", "welcome", []byte(`{"to":"ann"}`)))
+	fmt.Println(hasher.Sum("order-42", "send_mail", "welcome", []byte(`{"to":"bob"}`)))
+	// Output:
+	// f73a45c0b00abafca7e08f0a28b636f6
+	// f73a45c0b00abafca7e08f0a28b636f6
+}
+
+// The digest tells that a key came back with other arguments.
+func ExampleHasher_Digest() {
+	hasher, _ := fingerprint.New(fingerprint.Rules{}, nil)
+	fmt.Println(hasher.Digest([]byte(`{"to":"ann"}`)) == hasher.Digest([]byte(`{"to":"bob"}`)))
+	// Output: false
+}
+
+func ExampleParseSum() {
+	sum, err := fingerprint.ParseSum("b34904693f943fa2c0a0cf5f4d9faabe")
+	fmt.Println(sum, err)
+	_, err = fingerprint.ParseSum("B34904693F943FA2C0A0CF5F4D9FAABE")
+	fmt.Println(err)
+	// Output:
+	// b34904693f943fa2c0a0cf5f4d9faabe <nil>
+	// fingerprint: a sum is 32 lower-case hexadecimal digits
+}

@@ -30,7 +30,18 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(runner{m})
+}
+
+// AfterTests is called once all tests and examples have run.
+var AfterTests = func() {}
+
+// A runner runs the tests, and then ends what the examples share, before goroutines are looked for.
+type runner struct{ m *testing.M }
+
+func (r runner) Run() int {
+	defer func() { AfterTests() }()
+	return r.m.Run()
 }
 
 // process returns a command that runs the role on the directory.
