@@ -213,28 +213,29 @@ func moment(name, s string, now time.Time) (time.Time, error) {
 
 // find returns the page that q asks for.
 func (d *Dashboard) find(ctx context.Context, q query) (listing, error) {
-	if q.id == "" && q.text != "" {
-		switch {
-		case strings.Count(q.text, "/") >= 2 || isDigits(q.text):
-			q.id = q.text
-		case q.filter.Key == "":
-			// A key first; where there is none, a workflow, then a tool.
-			f := q.filter
-			for _, as := range []func(){
-				func() { f.Key = q.text },
-				func() { f.Key, f.Workflow = q.filter.Key, q.text },
-				func() { f.Workflow, f.Tool = q.filter.Workflow, q.text },
-			} {
-				as()
-				p, err := d.page(ctx, f, "", q.limit)
-				if err != nil || len(p.Calls) > 0 {
-					return p, err
-				}
+	f := q.filter
+	switch {
+	case q.id != "":
+	case strings.Count(q.text, "/") >= 2:
+		q.id = q.text
+	case q.text != "":
+		// A key first; where there is none, the beginning of a fingerprint, then a workflow, then a tool.
+		for _, as := range []func() bool{
+			func() bool { f.Key = q.text; return q.filter.Key == "" },
+			func() bool { f.Key, f.Fingerprint = q.filter.Key, q.text; return isDigits(q.text) },
+			func() bool { f.Fingerprint, f.Workflow = "", q.text; return q.filter.Workflow == "" },
+			func() bool { f.Workflow, f.Tool = q.filter.Workflow, q.text; return q.filter.Tool == "" },
+		} {
+			if !as() {
+				continue
 			}
-			return listing{Calls: []*callview.Call{}}, nil
+			p, err := d.page(ctx, f, q.limit)
+			if err != nil || len(p.Calls) > 0 {
+				return p, err
+			}
 		}
+		return listing{Calls: []*callview.Call{}}, nil
 	}
-	prefix := ""
 	if q.id != "" {
 		id, err := ledger.ParseID(q.id)
 		switch {
@@ -246,26 +247,24 @@ func (d *Dashboard) find(ctx context.Context, q query) (listing, error) {
 			if !errors.Is(err, ledger.ErrNotFound) {
 				return listing{}, err
 			}
-			q.filter.Workflow, q.filter.Tool, prefix = id.Workflow, id.Tool, id.Fingerprint
+			f.Workflow, f.Tool, f.Fingerprint = id.Workflow, id.Tool, id.Fingerprint
 		case isDigits(q.id):
-			prefix = q.id
+			f.Fingerprint = q.id
 		default:
 			return listing{}, fmt.Errorf("%w: %q is no ID; use workflow/tool/fingerprint, or 4 or more hex digits of the fingerprint", ledger.ErrInvalid, q.id)
 		}
 	}
-	return d.page(ctx, q.filter, prefix, q.limit)
+	return d.page(ctx, f, q.limit)
 }
 
 func isDigits(s string) bool {
 	return len(s) >= 4 && len(s) <= 32 && strings.Trim(s, "0123456789abcdef") == ""
 }
 
-// page lists what f selects and begins with prefix. What takes too long ends as a partial page.
-func (d *Dashboard) page(ctx context.Context, f ledger.Filter, prefix string, limit int) (listing, error) {
+// page lists what f selects. What takes too long ends as a partial page.
+func (d *Dashboard) page(ctx context.Context, f ledger.Filter, limit int) (listing, error) {
 	p := listing{Calls: []*callview.Call{}}
-	if prefix == "" {
-		f.Limit = limit + 1 // whether there is another page
-	}
+	f.Limit = limit + 1 // whether there is another page
 	sctx, cancel := context.WithTimeout(ctx, scanFor)
 	defer cancel()
 	var all iter.Seq2[ledger.Record, error]
@@ -288,13 +287,11 @@ func (d *Dashboard) page(ctx context.Context, f ledger.Filter, prefix string, li
 			return p, nil
 		}
 		last = rec.ID
-		if strings.HasPrefix(rec.ID.Fingerprint, prefix) {
-			c := callview.Of(&rec)
-			if len(rec.Args)+len(rec.Result) > maxShown {
-				c.Args, c.Result = nil, nil // a page of them could be 200 MiB; one call has its own request
-			}
-			p.Calls = append(p.Calls, c)
+		c := callview.Of(&rec)
+		if len(rec.Args)+len(rec.Result) > maxShown {
+			c.Args, c.Result = nil, nil // a page of them could be 200 MiB; one call has its own request
 		}
+		p.Calls = append(p.Calls, c)
 	}
 	return p, nil
 }

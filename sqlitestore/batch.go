@@ -140,6 +140,9 @@ func (w *writer) keep(version int64) error {
 		if _, err := w.count.exec(to); err != nil {
 			return err
 		}
+		if _, err := w.face.exec(to); err != nil {
+			return err
+		}
 		if _, err := w.counted.exec(to); err != nil {
 			return err
 		}
@@ -308,6 +311,9 @@ func (w *writer) applyClaim(o *op, c *census) error {
 	if _, err := w.claim.exec(w.version(), o.started, o.nonce, w.self, o.key, o.data, o.row.rec); err != nil {
 		return err
 	}
+	if _, err := w.reface.exec(o.row.rec, o.row.rec); err != nil {
+		return err
+	}
 	w.note(noteClaim, o.row.rec)
 	o.version, o.won, o.wrote = w.version(), true, true
 	return nil
@@ -321,6 +327,9 @@ func (w *writer) applyFinish(o *op) error {
 		n, err = w.end.exec(w.over, o.state, o.bound.data, o.bound.seen)
 	} else {
 		n, err = w.finish.exec(w.version(), o.state, o.started, o.data, o.seen, o.nonce, o.key, o.id.Workflow, o.id.Tool, o.id.Fingerprint)
+		if err == nil && n == 1 {
+			_, err = w.reface.exec(o.seen, o.seen)
+		}
 	}
 	if err != nil {
 		return err
@@ -338,6 +347,9 @@ func (w *writer) applyFinish(o *op) error {
 	switch {
 	case o.holds() || failpoint.On && o.row.found && failpoint.Mutant(failpoint.MutantFinishWithoutFence):
 		if _, err := w.update.exec(w.version(), o.state, o.started, o.key, o.data, o.row.rec); err != nil {
+			return err
+		}
+		if _, err := w.reface.exec(o.row.rec, o.row.rec); err != nil {
 			return err
 		}
 		w.note(noteFinish, o.row.rec)
@@ -422,6 +434,9 @@ func (w *writer) read(o *op) error {
 
 func (w *writer) erase(o *op, kind byte) error {
 	if _, err := w.untally.exec(o.row.rec); err != nil {
+		return err
+	}
+	if _, err := w.deface.exec(o.row.rec); err != nil {
 		return err
 	}
 	if _, err := w.remove.exec(o.row.rec); err != nil {

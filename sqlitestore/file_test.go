@@ -282,6 +282,8 @@ func TestMigrations(t *testing.T) {
 		t.Run(fmt.Sprint(from), func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "ledger.db")
 			old := sampleClaim(randomID()).Next
+			retried := sampleDone(sampleClaim(randomID()).Next)
+			retried.Owner.Caller, retried.Key = "somebody", "a key"
 			if from > 0 {
 				c, err := openConn(path, nil)
 				if err != nil {
@@ -300,15 +302,20 @@ func TestMigrations(t *testing.T) {
 					micros(old.Started), old.Nonce, old.ID.Workflow, old.ID.Tool, old.ID.Fingerprint, text(data)); err != nil {
 					t.Fatal(err)
 				}
-				retried := sampleDone(sampleClaim(randomID()).Next)
 				retried.Starts, retried.Executed = 3, 2
 				if data, err = recordjson.Encode(&retried); err != nil {
 					t.Fatal(err)
 				}
-				if err := c.run(`INSERT INTO records (rec, version, state, started, nonce, owner, workflow, tool, fingerprint, data) VALUES (2, 2, 1, ?, ?, 'gone', ?, ?, ?, ?);
+				if err := c.run(`INSERT INTO records (rec, version, state, started, nonce, owner, key, workflow, tool, fingerprint, data) VALUES (2, 2, 1, ?, ?, 'gone', ?, ?, ?, ?, ?);
 					INSERT INTO tallies (rec, attempts, executed, blocked) VALUES (2, 5, 0, 5)`,
-					micros(retried.Started), retried.Nonce, retried.ID.Workflow, retried.ID.Tool, retried.ID.Fingerprint, text(data)); err != nil {
+					micros(retried.Started), retried.Nonce, retried.Key, retried.ID.Workflow, retried.ID.Tool, retried.ID.Fingerprint, text(data)); err != nil {
 					t.Fatal(err)
+				}
+				if from >= 3 { // whose programs wrote these as well
+					if err := c.run(`UPDATE tallies SET more_starts = 2, more_executed = 1 WHERE rec = 2; UPDATE totals SET calls = 4 WHERE tool = '';
+						INSERT INTO totals (tool, calls) SELECT tool, 1 FROM records WHERE workflow IS NOT NULL ON CONFLICT (tool) DO UPDATE SET calls = calls + 1`); err != nil {
+						t.Fatal(err)
+					}
 				}
 				err = errors.Join(c.run("INSERT INTO records (rec, version, state, mark, notes) VALUES (3, 3, -1, 0, x'')"), c.run(fmt.Sprintf("PRAGMA application_id = %d", applicationID)), c.run(fmt.Sprintf("PRAGMA user_version = %d", from)), c.close())
 				if err != nil {
@@ -325,6 +332,9 @@ func TestMigrations(t *testing.T) {
 			sum, err := s.Summarize(t.Context(), ledger.Filter{})
 			if want := (ledger.Stats{Actions: 3, Attempts: 10, Executed: 2, Blocked: 5, InDoubt: 1, Running: 1}); err != nil || sum.Stats != want {
 				t.Errorf("got %+v, %v; want %+v", sum.Stats, err, want)
+			}
+			for _, f := range []ledger.Filter{{Caller: retried.Owner.Caller}, {Key: retried.Key}, {Since: retried.Started}} {
+				same(t, s, f)
 			}
 			got, err := s.Get(t.Context(), old.ID)
 			if err != nil || got.Status() != ledger.StateInDoubt {

@@ -3,13 +3,13 @@ package sqlitestore
 import (
 	"context"
 	"database/sql/driver"
-	"errors"
 	"fmt"
 	"iter"
 	"math"
-	"strconv"
+	"slices"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/ledger-once/ledger"
 )
@@ -36,6 +36,9 @@ func (s *Store) list(ctx context.Context, f ledger.Filter, newest bool) iter.Seq
 	return func(yield func(ledger.Record, error) bool) {
 		f := f
 		l, err := newListing(&f)
+		if l != nil {
+			l.explained = s.explained
+		}
 		if l != nil && newest {
 			err = s.fromNewest(ctx, l)
 			f.After = ledger.ID{}
@@ -84,16 +87,21 @@ type listing struct {
 	args  []any
 	open  bool   // only states of records_open are wanted
 	opens string // selects these, from the index
+	only  bool   // and nothing else that SQL can say
 	few   bool   // and few records are in them
-	small bool   // few records are in the workflow, or of the fingerprint
+	small bool   // few records are in the workflow
 	asked bool   // few is known
 	slow  bool   // many records may be looked through for each that matches
 	after ledger.ID
 	done  bool
 
+	faced []string // what facets can say of it
+	faces []any
 	sweep bool    // what is wanted is in no index
 	swept bool    // and few records are in it:
 	found []int64 // those to come
+
+	explained func(c *conn, sql string, args []any) // is told of each statement, in tests
 
 	newest   bool
 	before   int64  // only recs less than this
@@ -101,33 +109,43 @@ type listing struct {
 }
 
 func newListing(f *ledger.Filter) (*listing, error) {
-	l := &listing{after: f.After, workflow: f.Workflow, small: f.Fingerprint != ""}
-	l.slow = f.Tool != "" || f.Fingerprint != "" || f.Key != "" || !f.Since.IsZero() || !f.Until.IsZero() || len(f.States) > 0
+	l := &listing{after: f.After, workflow: f.Workflow}
+	l.slow = f.Tool != "" || f.Caller != "" || f.Fingerprint != "" || f.Key != "" || !f.Since.IsZero() || !f.Until.IsZero() || len(f.States) > 0
 	if f.Workflow != "" {
 		l.and("r.workflow = ?", f.Workflow)
 	}
 	if f.Tool != "" {
-		l.and("r.tool = ?", f.Tool)
+		l.facet("r.tool = ?", f.Tool)
 	}
 	if f.Fingerprint != "" {
 		l.and("r.fingerprint >= ?", f.Fingerprint)
 		if end, ok := afterPrefix(f.Fingerprint); ok {
 			l.and("r.fingerprint < ?", end)
 		}
+		if start := f.Fingerprint[:min(len(f.Fingerprint), 8)]; ascii(start) {
+			l.faced, l.faces = append(l.faced, "f.print >= ?"), append(l.faces, start)
+			if end, ok := afterPrefix(start); ok {
+				l.faced, l.faces = append(l.faced, "f.print < ?"), append(l.faces, end)
+			}
+		}
 	}
 	if f.Key != "" {
-		l.and("r.key = ?", f.Key)
+		l.facet("r.key = ?", f.Key)
 	}
 	if !f.Since.IsZero() {
-		l.and("r.started >= ?", f.Since.UnixMicro())
+		l.facet("r.started >= ?", f.Since.UnixMicro())
 	}
 	if !f.Until.IsZero() {
-		l.and("r.started <= ?", f.Until.UnixMicro()) // Match knows the nanoseconds
+		l.facet("r.started <= ?", f.Until.UnixMicro()) // Match knows the nanoseconds
 	}
-	l.sweep = f.Workflow == "" && f.After == (ledger.ID{}) && (f.Key != "" || !f.Since.IsZero() || !f.Until.IsZero())
+	l.sweep = f.Workflow == "" && f.After == (ledger.ID{}) && (f.Key != "" || f.Fingerprint != "" || f.Caller != "" || !f.Since.IsZero() || !f.Until.IsZero())
+	if f.Caller != "" {
+		l.faced, l.faces = append(l.faced, "(f.caller = ? OR f.caller IS NULL)"), append(l.faces, f.Caller)
+	}
 	if len(f.States) == 0 {
 		return l, nil
 	}
+	l.only = len(l.where) == 0
 	l.open = true
 	var open []string
 	codes := make([]string, 0, len(f.States)+1)
@@ -144,7 +162,10 @@ func newListing(f *ledger.Filter) (*listing, error) {
 		}
 		l.open = l.open && code > codeSucceeded
 	}
-	l.opens = fmt.Sprintf("SELECT rec FROM records INDEXED BY records_open WHERE state > 1 AND state IN (%s) UNION ALL %s", strings.Join(open, ", "), freshRecs)
+	l.opens = fmt.Sprintf("SELECT rec FROM records INDEXED BY records_open WHERE state > 1 AND state IN (%s)", strings.Join(open, ", "))
+	if slices.Contains(codes, fmt.Sprint(codeFresh)) {
+		l.opens += " UNION ALL " + freshRecs
+	}
 	l.and("r.state IN (" + strings.Join(codes, ", ") + ")")
 	return l, nil
 }
@@ -152,6 +173,12 @@ func newListing(f *ledger.Filter) (*listing, error) {
 func (l *listing) and(condition string, args ...any) {
 	l.where = append(l.where, condition)
 	l.args = append(l.args, args...)
+}
+
+// facet adds a condition on a column that facets has as well.
+func (l *listing) facet(condition string, arg any) {
+	l.and(condition, arg)
+	l.faced, l.faces = append(l.faced, "f."+strings.TrimPrefix(condition, "r.")), append(l.faces, arg)
 }
 
 // unsettled selects what is running or in doubt: from the index, and the fresh ones from the table's end.
@@ -219,20 +246,7 @@ func (l *listing) read(ctx context.Context, r *reader) ([]listed, error) {
 		}
 		l.few, l.asked = n <= fewOpen || n < 10*fewOpen && n <= all/16, true
 	}
-	from, order := "records AS r INDEXED BY records_by_id", "workflow, tool, fingerprint"
-	where := append([]string{"r.workflow IS NOT NULL", "(r.workflow, r.tool, r.fingerprint) > (?, ?, ?)"}, l.where...)
-	args := append([]any{l.after.Workflow, l.after.Tool, l.after.Fingerprint}, l.args...)
-	if l.newest {
-		if from, order = "records AS r NOT INDEXED", "rec DESC"; l.small {
-			from = "records AS r INDEXED BY records_by_id"
-		}
-		where, args = append([]string{"r.workflow IS NOT NULL", "r.rec < ?"}, l.where...), append([]any{l.before}, l.args...)
-	}
-	if l.few {
-		from = "(" + l.opens + ") AS o CROSS JOIN records AS r ON r.rec = o.rec"
-	}
-	rest := ` FROM ` + from + ` %s WHERE ` + strings.Join(where, " AND ") +
-		` ORDER BY r.` + strings.ReplaceAll(order, ", ", ", r.") + ` LIMIT ` + fmt.Sprint(pageRecords)
+	q := l.query()
 	var page []listed
 	bytes, all := 0, true
 	add := func(v []driver.Value) bool {
@@ -246,17 +260,9 @@ func (l *listing) read(ctx context.Context, r *reader) ([]listed, error) {
 	}
 	found := 0
 	if l.slow {
-		if l.sweep && !l.newest && !l.few {
-			if err := l.all(ctx, c, order, where, args); err != nil {
-				return nil, err
-			}
-		}
-		recs := l.found
-		if !l.swept {
-			var err error
-			if recs, err = l.find(ctx, c, order, fmt.Sprintf(rest, ""), args); err != nil {
-				return nil, err
-			}
+		recs, err := l.recs(ctx, c, q)
+		if err != nil {
+			return nil, err
 		}
 		for i, rec := range recs[:min(len(recs), pageRecords)] {
 			if !all {
@@ -274,12 +280,12 @@ func (l *listing) read(ctx context.Context, r *reader) ([]listed, error) {
 			return page, nil
 		}
 	} else {
-		stmt, err := c.prepare(`SELECT ` + rowColumns + `, r.workflow, r.tool, r.fingerprint` + fmt.Sprintf(rest, "LEFT JOIN tallies AS t ON t.rec = r.rec"))
+		stmt, err := c.prepare(`SELECT ` + rowColumns + `, r.workflow, r.tool, r.fingerprint` + q.rest("LEFT JOIN tallies AS t ON t.rec = r.rec"))
 		if err != nil {
 			return nil, err
 		}
 		defer c.drop(stmt)
-		if err := stmt.each(add, args...); err != nil {
+		if err := stmt.each(add, q.args...); err != nil {
 			return nil, err
 		}
 		found = len(page)
@@ -304,7 +310,7 @@ func (s *Store) fromNewest(ctx context.Context, l *listing) error {
 		}
 		l.before = last.rec
 	}
-	if l.workflow == "" || l.small {
+	if l.workflow == "" {
 		return nil
 	}
 	return s.long(ctx, func(_ context.Context, r *reader) error {
@@ -332,34 +338,11 @@ func afterPrefix(p string) (string, bool) {
 	return p[:last] + string(rune(p[last]+1)), true
 }
 
-// all finds all that the listing yields, if that is not much.
-func (l *listing) all(ctx context.Context, c *conn, order string, where []string, args []any) error {
-	l.sweep = false
-	found, err := l.find(ctx, c, order, fmt.Sprintf(" FROM records AS r NOT INDEXED WHERE %s LIMIT %d", strings.Join(where, " AND "), fewFound+1), args)
-	if err == nil && len(found) <= fewFound {
-		l.found, l.swept = found, true
-	}
-	return err
-}
-
-// find returns the recs of the next page, in order.
-func (l *listing) find(ctx context.Context, c *conn, order, rest string, args []any) (recs []int64, err error) {
-	stmt, err := c.prepare(`SELECT group_concat(rec, ',' ORDER BY ` + order + `) FROM (SELECT r.rec, r.workflow, r.tool, r.fingerprint` + rest + `)`)
-	if err != nil {
-		return nil, err
-	}
-	defer c.drop(stmt)
-	var bad error
-	err = stmt.eachUntil(ctx, func(v []driver.Value) bool {
-		list, _ := v[0].(string) // NULL for none
-		for part := range strings.SplitSeq(list, ",") {
-			if part == "" {
-				continue
-			}
-			rec, err := strconv.ParseInt(part, 10, 64)
-			recs, bad = append(recs, rec), errors.Join(bad, err)
+func ascii(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
 		}
-		return true
-	}, args...)
-	return recs, errors.Join(err, bad)
+	}
+	return true
 }

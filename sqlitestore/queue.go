@@ -37,6 +37,7 @@ type op struct {
 	started int64
 	nonce   string
 	key     string
+	caller  string
 	data    string // in buf
 	counts  []ledger.Tally
 	bound   bound

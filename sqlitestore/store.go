@@ -32,7 +32,8 @@ type Store struct {
 	readers readers
 	hub     hub
 
-	fault func(point string) error // of tests
+	fault     func(point string) error              // of tests
+	explained func(c *conn, sql string, args []any) // is told of statements, in tests
 
 	closing   chan struct{} // closed by Close: no new calls
 	abort     chan struct{} // closed when Close has waited long enough for the turn
@@ -98,7 +99,8 @@ func (s *Store) claim(ctx context.Context, c *ledger.Claim) (ledger.Record, bool
 	if err := o.encode(&next); err != nil {
 		return ledger.Record{}, false, err
 	}
-	o.seen, o.steal, o.nonce, o.started, o.key = int64(c.Seen), c.Steal, next.Nonce, micros(next.Started), next.Key
+	o.seen, o.steal, o.nonce, o.started = int64(c.Seen), c.Steal, next.Nonce, micros(next.Started)
+	o.key, o.caller = next.Key, next.Owner.Caller
 	if err := s.submit(ctx, o); err != nil {
 		return ledger.Record{}, false, err
 	}
@@ -151,7 +153,8 @@ func (s *Store) finish(ctx context.Context, done *ledger.Record) error {
 	} else if err := o.encode(done); err != nil {
 		return err
 	}
-	o.seen, o.nonce, o.started, o.key = int64(done.Fence), done.Nonce, micros(done.Started), done.Key
+	o.seen, o.nonce, o.started = int64(done.Fence), done.Nonce, micros(done.Started)
+	o.key, o.caller = done.Key, done.Owner.Caller
 	o.moreStarts, o.moreExecuted = clamp(done.Starts)-1, clamp(done.Executed)
 	if code == codeSucceeded {
 		o.moreExecuted--

@@ -23,6 +23,7 @@ type writer struct {
 	begin, commit, rollback, last, marker, mark, prune, age   *stmt
 	byID, insert, claim, end, finish, update, remove, untally *stmt
 	counter, tally, more, noMore, count, counted, uncount     *stmt
+	face, reface, deface                                      *stmt
 
 	ours map[int64]first // that may still run, by rec
 	self any             // the session
@@ -44,15 +45,15 @@ type writer struct {
 // A first is a first claim that this store committed. No other record ever has its rec, and while the version is the rec nobody
 // wrote over it: so its finish has nothing else to compare in the database.
 type first struct {
-	id         ledger.ID
-	nonce, key string
-	started    int64
+	id                 ledger.ID
+	nonce, key, caller string
+	started            int64
 }
 
 // maxFirsts bounds what a writer remembers of its claims: many times what runs at once. A finish of another one costs a little more.
 const maxFirsts = 1 << 12
 
-func (o *op) first() first { return first{o.id, o.nonce, o.key, o.started} }
+func (o *op) first() first { return first{o.id, o.nonce, o.key, o.caller, o.started} }
 
 // keepCommits is for how many versions the commits are kept: a watcher that lags by more gets a ChangeSync.
 // They are pruned once in every pruneEvery versions.
@@ -117,6 +118,10 @@ func (w *writer) prepare() (err error) {
 			ON CONFLICT (tool) DO UPDATE SET calls = calls + excluded.calls`},
 		{&w.counted, `UPDATE totals SET calls = max(calls, ?) WHERE tool = ''`},
 		{&w.uncount, `UPDATE totals SET calls = calls - 1 WHERE tool = ? AND ? < (SELECT calls FROM totals WHERE tool = '')`},
+		{&w.face, `INSERT INTO facets ` + selectFacets + ` NOT INDEXED
+			WHERE rec >= (SELECT calls FROM totals WHERE tool = '') AND rec < ? AND workflow IS NOT NULL`},
+		{&w.reface, `UPDATE facets SET (rec, started, key, tool, print, caller) = (` + selectFacets + ` WHERE rec = ?) WHERE rec = ?`},
+		{&w.deface, `DELETE FROM facets WHERE rec = ?`},
 		{&w.more, `INSERT INTO tallies (rec, attempts, executed, blocked, more_starts, more_executed) VALUES (?, 0, 0, 0, ?, ?)
 			ON CONFLICT (rec) DO UPDATE SET more_starts = excluded.more_starts, more_executed = excluded.more_executed`},
 		{&w.noMore, `UPDATE tallies SET more_starts = 0, more_executed = 0 WHERE rec = ? AND (more_starts <> 0 OR more_executed <> 0)`},
