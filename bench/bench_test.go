@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ledger-once/ledger/internal/benchkit"
+	"github.com/ledger-once/ledger/internal/benchkit/rounds"
 )
 
 func TestMain(m *testing.M) {
@@ -235,7 +236,7 @@ func BenchmarkEtcd(b *testing.B) {
 	}
 }
 
-func each(b *testing.B, ways []benchkit.Way) {
+func each(b *testing.B, ways []rounds.Way) {
 	for _, callers := range []int{1, 16, 128} {
 		for _, w := range ways {
 			b.Run(fmt.Sprintf("callers=%d/way=%s", callers, strings.ReplaceAll(w.Name, " ", "-")), func(b *testing.B) {
@@ -244,7 +245,7 @@ func each(b *testing.B, ways []benchkit.Way) {
 				for range callers {
 					wg.Go(func() {
 						for range max(b.N/callers, 1) {
-							if err := w.Call(b.Context(), benchkit.RandomID()); err != nil {
+							if err := w.Call(b.Context(), rounds.RandomID()); err != nil {
 								b.Error(err)
 								return
 							}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/ledger-once/ledger"
 	"github.com/ledger-once/ledger/fingerprint"
-	"github.com/ledger-once/ledger/internal/benchkit"
+	"github.com/ledger-once/ledger/internal/benchkit/rounds"
 	"github.com/ledger-once/ledger/sqlitestore"
 )
 
@@ -78,7 +78,7 @@ func (r *runner) local(ctx context.Context, name string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, forgetful.Close(context.WithoutCancel(ctx))) }()
-	in := []benchkit.ChargeArgs{benchkit.Charge("one"), benchkit.Charge("two")}
+	in := []rounds.ChargeArgs{rounds.Charge("one"), rounds.Charge("two")}
 	call := func(g *ledger.Guard, i int) error {
 		_, err := ledger.Do(ctx, g, ledger.Call{Tool: "charge_card", Args: in[i]}, func(context.Context) (int, error) { return 1, nil })
 		return err

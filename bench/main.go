@@ -73,14 +73,15 @@ func run(ctx context.Context, args []string, in io.Reader, out, progress io.Writ
 	f.StringVar(&o.profile, "profile", "", "write profiles (cpu, mutex, block, allocs) of each cell here; it makes all slower")
 	f.BoolVar(&o.quick, "quick", false, "measure in less than 3 minutes")
 	only := f.String("only", "", "measure only cells whose name matches this regular expression")
-	w := workerFlags(f)
+	store := f.String("worker-store", "", "")
+	_ = f.MarkHidden("worker-store") // fails for unknown names only
 	if err := f.Parse(args); errors.Is(err, pflag.ErrHelp) {
 		return nil
 	} else if err != nil {
 		return err
 	}
-	if w.store != "" {
-		return w.work(ctx, in, out)
+	if *store != "" {
+		return work(ctx, *store, in, out)
 	}
 	var err error
 	if o.only, err = regexp.Compile(*only); err != nil {

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/ledger-once/ledger/internal/benchkit"
+	"github.com/ledger-once/ledger/internal/benchkit/rounds"
 )
 
 // A runner measures cells, one after the other, and keeps what it has if it is interrupted.
@@ -114,14 +114,14 @@ func (r *runner) show(name, what string) {
 
 // compare measures ways in turns, so that a noisy neighbour meets all, after a warm-up of each. The cell is kept
 // if at least one round was complete.
-func (r *runner) compare(ctx context.Context, c Cell, ways []benchkit.Way, callers int, round time.Duration) error {
-	samples := make([][]benchkit.Sample, len(ways))
+func (r *runner) compare(ctx context.Context, c Cell, ways []rounds.Way, callers int, round time.Duration) error {
+	samples := make([][]rounds.Sample, len(ways))
 	var failed error
 rounds:
 	for n := range r.o.plan.rounds + 1 {
 		r.show(c.Name, fmt.Sprintf("round %d of %d", n, r.o.plan.rounds))
 		for i, w := range ways {
-			s, err := benchkit.Measure(ctx, w.Call, callers, round)
+			s, err := rounds.Measure(ctx, w.Call, callers, round)
 			if err != nil {
 				failed = fmt.Errorf("%s: %w", w.Name, err)
 				break rounds
@@ -139,8 +139,8 @@ rounds:
 	return failed
 }
 
-func rows(ways []benchkit.Way, samples [][]benchkit.Sample) []Row {
-	of := func(i int, f func(benchkit.Sample) float64) []float64 {
+func rows(ways []rounds.Way, samples [][]rounds.Sample) []Row {
+	of := func(i int, f func(rounds.Sample) float64) []float64 {
 		v := make([]float64, len(samples[i]))
 		for k, s := range samples[i] {
 			v[k] = f(s)
@@ -150,17 +150,17 @@ func rows(ways []benchkit.Way, samples [][]benchkit.Sample) []Row {
 	micros := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
 	all := make([]Row, len(ways))
 	for i, w := range ways {
-		rate := of(i, benchkit.Sample.PerSecond)
-		p50 := spread(of(i, func(s benchkit.Sample) float64 { return micros(s.P50) }))
-		p99 := spread(of(i, func(s benchkit.Sample) float64 { return micros(s.P99) }))
+		rate := of(i, rounds.Sample.PerSecond)
+		p50 := spread(of(i, func(s rounds.Sample) float64 { return micros(s.P50) }))
+		p99 := spread(of(i, func(s rounds.Sample) float64 { return micros(s.P99) }))
 		all[i] = Row{Name: w.Name, Value: spread(rate), P50: &p50, P99: &p99, Ratios: map[string]Spread{}, More: map[string]Spread{
-			"allocs/call": spread(of(i, func(s benchkit.Sample) float64 { return s.Allocs })),
-			"cpu µs/call": spread(of(i, func(s benchkit.Sample) float64 { return micros(s.CPU) / float64(s.Calls) })),
-			"goroutines":  spread(of(i, func(s benchkit.Sample) float64 { return float64(s.Goroutine) })),
+			"allocs/call": spread(of(i, func(s rounds.Sample) float64 { return s.Allocs })),
+			"cpu µs/call": spread(of(i, func(s rounds.Sample) float64 { return micros(s.CPU) / float64(s.Calls) })),
+			"goroutines":  spread(of(i, func(s rounds.Sample) float64 { return float64(s.Goroutine) })),
 		}}
 		for k, base := range ways {
 			if k != i {
-				all[i].Ratios[base.Name] = paired(rate, of(k, benchkit.Sample.PerSecond))
+				all[i].Ratios[base.Name] = paired(rate, of(k, rounds.Sample.PerSecond))
 			}
 		}
 	}

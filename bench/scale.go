@@ -14,13 +14,14 @@ import (
 
 	"github.com/ledger-once/ledger"
 	"github.com/ledger-once/ledger/internal/benchkit"
+	"github.com/ledger-once/ledger/internal/benchkit/rounds"
 )
 
 // An opener opens a store of its own for each name.
 type opener func(ctx context.Context, name string) (s ledger.Store, closeStore func() error, err error)
 
 // fill stores n records by guarded calls, in a bounded time, and returns how many it stored.
-func fill(ctx context.Context, w benchkit.Way, n int, limit time.Duration) (int, error) {
+func fill(ctx context.Context, w rounds.Way, n int, limit time.Duration) (int, error) {
 	var (
 		wg           sync.WaitGroup
 		taken, there atomic.Int64
@@ -31,7 +32,7 @@ func fill(ctx context.Context, w benchkit.Way, n int, limit time.Duration) (int,
 	for range 256 {
 		wg.Go(func() {
 			for taken.Add(1) <= int64(n) && time.Since(start) < limit {
-				if err := w.Call(ctx, benchkit.RandomID()); err != nil {
+				if err := w.Call(ctx, rounds.RandomID()); err != nil {
 					mu.Lock()
 					failed = err
 					mu.Unlock()
@@ -55,7 +56,7 @@ func heap() float64 {
 // records measures how the rate depends on how many records are stored: stores of each size, in turns. It also measures what
 // the greatest one costs: the disk, the worker's memory, and to list it.
 func (r *runner) records(ctx context.Context, name string, sizes []int, open opener) (err error) {
-	var ways []benchkit.Way
+	var ways []rounds.Way
 	defer func() { err = errors.Join(err, benchkit.Close(ways)) }()
 	var last ledger.Store
 	var figures []Row
@@ -154,7 +155,7 @@ func (r *runner) waiters(ctx context.Context, c Cell, n int, open opener) (err e
 }
 
 func waitOnce(ctx context.Context, owner, other *ledger.Guard, n int) (ms float64, err error) {
-	call := ledger.Call{Tool: "charge_card", Key: benchkit.RandomID().Fingerprint, Args: 1}
+	call := ledger.Call{Tool: "charge_card", Key: rounds.RandomID().Fingerprint, Args: 1}
 	running, finish := make(chan struct{}), make(chan struct{})
 	var wg sync.WaitGroup
 	errs := make([]error, n+1)
@@ -201,10 +202,10 @@ func (r *runner) arguments(ctx context.Context, c Cell, size int, open opener) (
 	}
 	defer func() { err = errors.Join(err, g.Close(context.WithoutCancel(ctx))) }()
 	text := strings.Repeat("x", max(0, size-80))
-	w := benchkit.Way{Name: "guarded call", Call: func(ctx context.Context, id ledger.ID) error {
+	w := rounds.Way{Name: "guarded call", Call: func(ctx context.Context, id ledger.ID) error {
 		_, err := ledger.Do(ctx, g, ledger.Call{Tool: id.Tool, Key: id.Fingerprint, Args: map[string]string{"text": text}},
 			func(context.Context) (int, error) { return 1, nil })
 		return err
 	}}
-	return r.compare(ctx, c, []benchkit.Way{w}, 16, min(r.o.plan.round, 250*time.Millisecond))
+	return r.compare(ctx, c, []rounds.Way{w}, 16, min(r.o.plan.round, 250*time.Millisecond))
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/ledger-once/ledger/etcdstore"
 	"github.com/ledger-once/ledger/etcdstore/embedded"
 	"github.com/ledger-once/ledger/internal/benchkit"
+	"github.com/ledger-once/ledger/internal/benchkit/rounds"
 	"github.com/ledger-once/ledger/sqlitestore"
 )
 
@@ -27,7 +28,7 @@ func (r *runner) stages() []stage {
 }
 
 func (r *runner) sqlite() stage {
-	var ways []benchkit.Way
+	var ways []rounds.Way
 	s := stage{
 		open: func(ctx context.Context) error {
 			dir, err := r.place("sqlite")
@@ -108,7 +109,7 @@ func (f *fleet) start(ctx context.Context, r *runner, members int, place string)
 
 func (r *runner) etcd(members int) stage {
 	f, kind := &fleet{}, fmt.Sprintf("etcd%d", members)
-	var ways []benchkit.Way
+	var ways []rounds.Way
 	s := stage{
 		open: func(ctx context.Context) error {
 			if err := f.start(ctx, r, members, kind); err != nil {

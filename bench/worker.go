@@ -1,138 +1,73 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"strings"
 	"time"
 
-	"github.com/spf13/pflag"
-
 	"github.com/ledger-once/ledger/internal/benchkit"
+	"github.com/ledger-once/ledger/internal/benchkit/rounds"
 )
 
-// A worker is this program, started by itself: a process of its own, with a store of its own. It measures
-// once for each line of its input and answers with a line of JSON, until the input ends.
-type worker struct {
-	store   string // sqlite:PATH or etcd:ENDPOINT,ENDPOINT
-	callers int
-	round   time.Duration
-}
-
-func workerFlags(f *pflag.FlagSet) *worker {
-	w := &worker{}
-	f.StringVar(&w.store, "worker-store", "", "")
-	f.IntVar(&w.callers, "worker-callers", 1, "")
-	f.DurationVar(&w.round, "worker-round", time.Second, "")
-	for _, name := range []string{"worker-store", "worker-callers", "worker-round"} {
-		_ = f.MarkHidden(name) // fails for unknown names only
-	}
-	return w
-}
-
-func (w *worker) work(ctx context.Context, in io.Reader, out io.Writer) (err error) {
-	kind, where, _ := strings.Cut(w.store, ":")
-	var way benchkit.Way
+// work is what this program does when it was started by itself, as a worker with a store of its own: sqlite:PATH or etcd:ENDPOINT,ENDPOINT.
+func work(ctx context.Context, store string, in io.Reader, out io.Writer) (err error) {
+	kind, where, _ := strings.Cut(store, ":")
+	var way rounds.Way
 	switch kind {
 	case "sqlite":
 		way, err = benchkit.GuardedSQLite(ctx, where)
 	case "etcd":
 		way, err = benchkit.GuardedEtcd(ctx, strings.Split(where, ","))
 	default:
-		err = fmt.Errorf("unknown store %q", w.store)
+		err = fmt.Errorf("unknown store %q", store)
 	}
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, way.Close()) }()
-	answers := json.NewEncoder(out)
-	if err := answers.Encode(benchkit.Sample{}); err != nil { // it is ready
-		return err
-	}
-	for lines := bufio.NewScanner(in); lines.Scan(); {
-		s, err := benchkit.Measure(ctx, way.Call, w.callers, w.round)
-		if err == nil {
-			err = answers.Encode(s)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return rounds.Serve(ctx, in, out, way.Call)
 }
 
-// A hand is a worker as its parent sees it.
-type hand struct {
-	cmd     *exec.Cmd
-	in      io.WriteCloser
-	answers *json.Decoder
-}
-
-func startHand(ctx context.Context, exe, store string, callers int, round time.Duration) (*hand, error) {
-	h := &hand{cmd: exec.CommandContext(ctx, exe, "--worker-store", store, "--worker-callers", fmt.Sprint(callers), "--worker-round", round.String())}
-	h.cmd.Stderr = os.Stderr
-	var err error
-	if h.in, err = h.cmd.StdinPipe(); err != nil {
-		return nil, err
-	}
-	out, err := h.cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	h.answers = json.NewDecoder(out)
-	return h, h.cmd.Start()
-}
-
-func (h *hand) answer() (s benchkit.Sample, err error) {
-	err = h.answers.Decode(&s)
-	return s, err
-}
-
-func (h *hand) stop() error {
-	return errors.Join(h.in.Close(), h.cmd.Wait())
+func (r *runner) startWorker(ctx context.Context, name, store string) (*rounds.Worker, error) {
+	return rounds.Start(name, exec.CommandContext(ctx, r.o.exe, "--worker-store", store))
 }
 
 // hands lets n workers measure together for a warm-up and some rounds, and returns what each found, by round.
-func (r *runner) hands(ctx context.Context, n int, store string, callers, rounds int) (_ [][]benchkit.Sample, err error) {
-	var all []*hand
+func (r *runner) hands(ctx context.Context, n int, store string, callers, times int) (_ [][]rounds.Sample, err error) {
+	var all []*rounds.Worker
 	defer func() {
-		for _, h := range all {
-			if stopErr := h.stop(); err == nil {
+		for _, w := range all {
+			if stopErr := w.Stop(); err == nil {
 				err = stopErr
 			}
 		}
 	}()
-	for range n {
-		h, err := startHand(ctx, r.o.exe, store, callers, r.o.plan.round)
+	for i := range n {
+		w, err := r.startWorker(ctx, fmt.Sprintf("worker %d", i), store)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, h)
+		all = append(all, w)
 	}
-	var found [][]benchkit.Sample
-	for round := range rounds + 2 { // the first answers say that they are ready, the second ones warm up
-		samples := make([]benchkit.Sample, n)
-		for i, h := range all {
-			if samples[i], err = h.answer(); err != nil {
-				return nil, fmt.Errorf("worker %d: %w", i, err)
-			}
-		}
-		if round > 1 {
-			found = append(found, samples)
-		}
-		if round == rounds+1 {
-			break
-		}
-		for _, h := range all {
-			if _, err := io.WriteString(h.in, "go\n"); err != nil {
+	var found [][]rounds.Sample
+	for round := range times + 1 { // the first one warms up
+		for _, w := range all {
+			if err := w.AskMeasure(callers, r.o.plan.round); err != nil {
 				return nil, err
 			}
+		}
+		samples := make([]rounds.Sample, n)
+		for i, w := range all {
+			if samples[i], err = w.Answer(); err != nil {
+				return nil, err
+			}
+		}
+		if round > 0 {
+			found = append(found, samples)
 		}
 	}
 	return found, nil

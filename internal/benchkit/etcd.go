@@ -11,10 +11,11 @@ import (
 
 	"github.com/ledger-once/ledger"
 	"github.com/ledger-once/ledger/etcdstore"
+	"github.com/ledger-once/ledger/internal/benchkit/rounds"
 )
 
 // Etcd returns the ways on a cluster. The first is the base: two bare transactions.
-func Etcd(ctx context.Context, endpoints []string) (_ []Way, err error) {
+func Etcd(ctx context.Context, endpoints []string) (_ []rounds.Way, err error) {
 	client, err := clientv3.New(clientv3.Config{Endpoints: endpoints, MaxUnaryRetries: 1, Logger: zap.NewNop()})
 	if err != nil {
 		return nil, err
@@ -24,13 +25,15 @@ func Etcd(ctx context.Context, endpoints []string) (_ []Way, err error) {
 		return nil, errors.Join(err, client.Close())
 	}
 	ways, err := open(
-		func() (Way, error) { return bareEtcd(ctx, client) },
-		func() (Way, error) { return Way{Name: "raw puts", Call: rawPuts(client)}, nil },
-		func() (Way, error) {
-			return Way{Name: "mutex, no fence (unsafe)", Call: mutex{client, session, false}.call}, nil
+		func() (rounds.Way, error) { return bareEtcd(ctx, client) },
+		func() (rounds.Way, error) { return rounds.Way{Name: "raw puts", Call: rawPuts(client)}, nil },
+		func() (rounds.Way, error) {
+			return rounds.Way{Name: "mutex, no fence (unsafe)", Call: mutex{client, session, false}.call}, nil
 		},
-		func() (Way, error) { return Way{Name: "fenced mutex", Call: mutex{client, session, true}.call}, nil },
-		func() (Way, error) { return GuardedEtcd(ctx, endpoints) },
+		func() (rounds.Way, error) {
+			return rounds.Way{Name: "fenced mutex", Call: mutex{client, session, true}.call}, nil
+		},
+		func() (rounds.Way, error) { return GuardedEtcd(ctx, endpoints) },
 	)
 	if err != nil {
 		return nil, errors.Join(err, session.Close(), client.Close())
@@ -46,10 +49,10 @@ func Etcd(ctx context.Context, endpoints []string) (_ []Way, err error) {
 }
 
 // GuardedEtcd is a guarded call on a store of this cluster.
-func GuardedEtcd(ctx context.Context, endpoints []string) (Way, error) {
+func GuardedEtcd(ctx context.Context, endpoints []string) (rounds.Way, error) {
 	s, err := etcdstore.Open(ctx, endpoints, nil)
 	if err != nil {
-		return Way{}, err
+		return rounds.Way{}, err
 	}
 	return Guarded(s, s.Close)
 }
@@ -61,16 +64,16 @@ type bareTxn struct {
 	mark   int64
 }
 
-func bareEtcd(ctx context.Context, client *clientv3.Client) (Way, error) {
+func bareEtcd(ctx context.Context, client *clientv3.Client) (rounds.Way, error) {
 	g, err := client.Grant(ctx, int64((time.Hour).Seconds()))
 	if err != nil {
-		return Way{}, err
+		return rounds.Way{}, err
 	}
 	p, err := client.Put(ctx, "bare/sessions/1", "{}", clientv3.WithLease(g.ID))
 	if err != nil {
-		return Way{}, err
+		return rounds.Way{}, err
 	}
-	return Way{Name: "bare transactions", Call: (&bareTxn{client, g.ID, p.Header.Revision}).call}, nil
+	return rounds.Way{Name: "bare transactions", Call: (&bareTxn{client, g.ID, p.Header.Revision}).call}, nil
 }
 
 func (b *bareTxn) call(ctx context.Context, id ledger.ID) error {

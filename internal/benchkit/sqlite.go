@@ -15,6 +15,7 @@ import (
 	"modernc.org/sqlite"
 
 	"github.com/ledger-once/ledger"
+	"github.com/ledger-once/ledger/internal/benchkit/rounds"
 	"github.com/ledger-once/ledger/sqlitestore"
 )
 
@@ -25,12 +26,12 @@ const firstRound = 2500
 
 // SQLite returns the ways on SQLite, each on a file of its own below dir, all with WAL and
 // synchronous=FULL, past the first round of their logs. The first is the base: two bare transactions.
-func SQLite(ctx context.Context, dir string) ([]Way, error) {
+func SQLite(ctx context.Context, dir string) ([]rounds.Way, error) {
 	ways, err := openSQLite(ctx, dir)
 	for _, w := range ways {
 		for range firstRound {
 			if err == nil {
-				err = w.Call(ctx, RandomID())
+				err = w.Call(ctx, rounds.RandomID())
 			}
 		}
 	}
@@ -40,28 +41,28 @@ func SQLite(ctx context.Context, dir string) ([]Way, error) {
 	return ways, nil
 }
 
-func openSQLite(ctx context.Context, dir string) ([]Way, error) {
+func openSQLite(ctx context.Context, dir string) ([]rounds.Way, error) {
 	return open(
-		func() (Way, error) { return bareSQLite(filepath.Join(dir, "bare.db")) },
-		func() (Way, error) { return fsyncs(filepath.Join(dir, "fsync")) },
-		func() (Way, error) { return byHand(ctx, filepath.Join(dir, "byhand.db")) },
-		func() (Way, error) { return checkThenAct(ctx, filepath.Join(dir, "unsafe.db")) },
-		func() (Way, error) { return GuardedSQLite(ctx, filepath.Join(dir, "ledger.db")) },
+		func() (rounds.Way, error) { return bareSQLite(filepath.Join(dir, "bare.db")) },
+		func() (rounds.Way, error) { return fsyncs(filepath.Join(dir, "fsync")) },
+		func() (rounds.Way, error) { return byHand(ctx, filepath.Join(dir, "byhand.db")) },
+		func() (rounds.Way, error) { return checkThenAct(ctx, filepath.Join(dir, "unsafe.db")) },
+		func() (rounds.Way, error) { return GuardedSQLite(ctx, filepath.Join(dir, "ledger.db")) },
 	)
 }
 
 // GuardedSQLite is a guarded call on a store of this file.
-func GuardedSQLite(ctx context.Context, path string) (Way, error) {
+func GuardedSQLite(ctx context.Context, path string) (rounds.Way, error) {
 	s, err := sqlitestore.Open(ctx, path, nil)
 	if err != nil {
-		return Way{}, err
+		return rounds.Way{}, err
 	}
 	return Guarded(s, s.Close)
 }
 
 // open opens all, or none.
-func open(openers ...func() (Way, error)) ([]Way, error) {
-	var ways []Way
+func open(openers ...func() (rounds.Way, error)) ([]rounds.Way, error) {
+	var ways []rounds.Way
 	for _, f := range openers {
 		w, err := f()
 		if err != nil {
@@ -73,7 +74,7 @@ func open(openers ...func() (Way, error)) ([]Way, error) {
 }
 
 // Close closes the ways.
-func Close(ways []Way) error {
+func Close(ways []rounds.Way) error {
 	var errs []error
 	for _, w := range ways {
 		if w.Close != nil {
@@ -84,14 +85,14 @@ func Close(ways []Way) error {
 }
 
 // fsyncs is the floor of the machine: two appends to a file, each of 4 KiB, the page of a database, and each with its fsync.
-func fsyncs(path string) (Way, error) {
+func fsyncs(path string) (rounds.Way, error) {
 	f, err := os.Create(path)
 	if err != nil {
-		return Way{}, err
+		return rounds.Way{}, err
 	}
 	var mu sync.Mutex
 	page := make([]byte, 4096)
-	return Way{Name: "two fsyncs", Close: f.Close, Call: func(context.Context, ledger.ID) error {
+	return rounds.Way{Name: "two fsyncs", Close: f.Close, Call: func(context.Context, ledger.ID) error {
 		for range 2 {
 			mu.Lock()
 			_, err := f.Write(page)
@@ -125,10 +126,10 @@ type bare struct {
 	version                       int64
 }
 
-func bareSQLite(path string) (Way, error) {
+func bareSQLite(path string) (rounds.Way, error) {
 	conn, err := new(sqlite.Driver).Open(dsn(path))
 	if err != nil {
-		return Way{}, err
+		return rounds.Way{}, err
 	}
 	b := &bare{conn: conn}
 	for _, table := range []string{
@@ -137,7 +138,7 @@ func bareSQLite(path string) (Way, error) {
 		`CREATE UNIQUE INDEX records_by_id ON records (workflow, tool, fingerprint) WHERE workflow IS NOT NULL`,
 	} {
 		if _, err := conn.(driver.ExecerContext).ExecContext(context.Background(), table, nil); err != nil {
-			return Way{}, errors.Join(err, conn.Close())
+			return rounds.Way{}, errors.Join(err, conn.Close())
 		}
 	}
 	for _, p := range []struct {
@@ -152,10 +153,10 @@ func bareSQLite(path string) (Way, error) {
 			WHERE rec = ? AND version = rec AND nonce = ? AND +workflow = ? AND +tool = ? AND +fingerprint = ?`},
 	} {
 		if *p.stmt, err = conn.Prepare(p.sql); err != nil {
-			return Way{}, errors.Join(err, b.close())
+			return rounds.Way{}, errors.Join(err, b.close())
 		}
 	}
-	return Way{Name: "bare transactions", Call: b.call, Close: b.close}, nil
+	return rounds.Way{Name: "bare transactions", Call: b.call, Close: b.close}, nil
 }
 
 func (b *bare) close() error {
@@ -231,23 +232,23 @@ func hand(ctx context.Context, path string) (*sql.DB, error) {
 }
 
 // byHand is INSERT OR IGNORE before the tool, UPDATE after it. It knows nothing of owners: who dies in between leaves the call blocked for ever.
-func byHand(ctx context.Context, path string) (Way, error) {
+func byHand(ctx context.Context, path string) (rounds.Way, error) {
 	db, err := hand(ctx, path)
 	if err != nil {
-		return Way{}, err
+		return rounds.Way{}, err
 	}
-	return Way{Name: "INSERT OR IGNORE + UPDATE", Close: db.Close, Call: func(ctx context.Context, id ledger.ID) error {
+	return rounds.Way{Name: "INSERT OR IGNORE + UPDATE", Close: db.Close, Call: func(ctx context.Context, id ledger.ID) error {
 		return inTwo(ctx, db, `INSERT OR IGNORE INTO calls (id, state, args) VALUES (?, 'running', ?)`, id)
 	}}, nil
 }
 
 // checkThenAct is the unsafe one: SELECT, and if nothing is there, the tool and then INSERT. Two callers can both see nothing.
-func checkThenAct(ctx context.Context, path string) (Way, error) {
+func checkThenAct(ctx context.Context, path string) (rounds.Way, error) {
 	db, err := hand(ctx, path)
 	if err != nil {
-		return Way{}, err
+		return rounds.Way{}, err
 	}
-	return Way{Name: "check-then-act (unsafe)", Close: db.Close, Call: func(ctx context.Context, id ledger.ID) error {
+	return rounds.Way{Name: "check-then-act (unsafe)", Close: db.Close, Call: func(ctx context.Context, id ledger.ID) error {
 		var state string
 		err := db.QueryRowContext(ctx, "SELECT state FROM calls WHERE id = ?", id.String()).Scan(&state)
 		if !errors.Is(err, sql.ErrNoRows) {
