@@ -23,9 +23,15 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "--worker-store" {
-		main()
-		return
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case "--worker-store":
+			main()
+			return
+		case "--list", "works", "breaks", "ends":
+			standIn(os.Args[1])
+			return
+		}
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -38,7 +44,7 @@ func tiny(t *testing.T, only string) options {
 	}
 	return options{out: t.TempDir(), dir: t.TempDir(), only: regexp.MustCompile(only), exe: exe, plan: plan{
 		round: 20 * time.Millisecond, rounds: 2, callers: []int{1, 4}, records: []int{20, 50}, etcdRecs: []int{20, 50},
-		workers: []int{2}, waiters: []int{3}, argBytes: []int{1000}, fillFor: time.Minute,
+		settle: 20 * time.Millisecond, othersCallers: []int{1, 3}, workers: []int{2}, waiters: []int{3}, argBytes: []int{1000}, fillFor: time.Minute,
 	}}
 }
 

@@ -104,6 +104,9 @@ func table(out io.Writer, r *Result) {
 	if r.Partial {
 		_, _ = fmt.Fprintln(w, "PARTIAL: the run was interrupted; what is missing below was not measured.")
 	}
+	for _, note := range r.Notes {
+		_, _ = fmt.Fprintln(w, "NOTE:", note)
+	}
 	for _, c := range r.Cells {
 		_, _ = fmt.Fprintf(w, "\n%s\t%s\tof the first row\tp50 µs\tp99 µs\n", c.Name, c.Unit)
 		for _, row := range c.Rows {

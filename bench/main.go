@@ -1,7 +1,7 @@
 // Command bench measures whole guarded calls beside the raw engines and beside what people write by hand, all in one
 // run, and prints ratios with their spread. It never fails for being slow.
 //
-//	go run ./bench [--quick] [--out DIR] [--only PATTERN] [--profile DIR] [--readme bench/README.md]
+//	go run ./bench [--quick] [--others] [--out DIR] [--only PATTERN] [--profile DIR] [--readme bench/README.md]
 package main
 
 import (
@@ -32,15 +32,17 @@ func main() {
 type options struct {
 	out, dir, readme, profile string
 	only                      *regexp.Regexp
-	quick                     bool
+	quick, others             bool
 	plan                      plan
 	exe                       string // starts a worker
+	othersExe                 string // is the program in bench/others; "": it is built
 }
 
 // A plan is how long things are measured.
 type plan struct {
 	round    time.Duration // of one way
 	rounds   int
+	settle   time.Duration // of a worker before it is compared
 	callers  []int
 	records  []int // stored in SQLite
 	etcdRecs []int // stored in etcd
@@ -48,16 +50,18 @@ type plan struct {
 	waiters  []int
 	argBytes []int
 	fillFor  time.Duration // at most, to store records
+
+	othersCallers []int // of other libraries
 }
 
 func quickPlan() plan {
-	return plan{round: 120 * time.Millisecond, rounds: 5, callers: []int{1, 16, 128, 512}, records: []int{1e3, 1e4, 1e5}, etcdRecs: []int{1e3, 1e4},
+	return plan{round: 120 * time.Millisecond, rounds: 5, settle: time.Second, callers: []int{1, 16, 128, 512}, othersCallers: []int{1, 16, 128}, records: []int{1e3, 1e4, 1e5}, etcdRecs: []int{1e3, 1e4},
 		workers: []int{1, 4, 16}, waiters: []int{1, 10, 100, 1000}, argBytes: []int{100, 1 << 10, 10 << 10, 100 << 10, 1e6}, fillFor: 20 * time.Second}
 }
 
 func fullPlan() plan {
 	p := quickPlan()
-	p.round, p.rounds = 700*time.Millisecond, 11
+	p.round, p.rounds, p.settle = 700*time.Millisecond, 11, 3*time.Second
 	p.records, p.etcdRecs = []int{1e3, 1e4, 1e5, 1e6}, []int{1e3, 1e4, 1e5}
 	p.workers, p.fillFor = []int{1, 2, 4, 8, 16, 32, 64}, 4*time.Minute
 	return p
@@ -72,6 +76,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, progress io.Writ
 	f.StringVar(&o.readme, "readme", "", "fill the generated section of this file")
 	f.StringVar(&o.profile, "profile", "", "write profiles (cpu, mutex, block, allocs) of each cell here; it makes all slower")
 	f.BoolVar(&o.quick, "quick", false, "measure in less than 3 minutes")
+	others := f.Bool("others", false, "measure other libraries, which are built from bench/others; on unless --quick")
 	only := f.String("only", "", "measure only cells whose name matches this regular expression")
 	store := f.String("worker-store", "", "")
 	_ = f.MarkHidden("worker-store") // fails for unknown names only
@@ -90,6 +95,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, progress io.Writ
 	if o.exe, err = os.Executable(); err != nil {
 		return err
 	}
+	o.others = *others || !o.quick && !f.Changed("others")
 	o.plan = fullPlan()
 	if o.quick {
 		o.plan = quickPlan()

@@ -40,6 +40,9 @@ func markdown(plotDir string, r *Result) string {
 	if r.Partial {
 		b.WriteString("\n**Partial: the run was interrupted.**\n")
 	}
+	for _, note := range r.Notes {
+		fmt.Fprintf(&b, "\n> %s\n", strings.Join(strings.Fields(note), " "))
+	}
 	b.WriteString("\n### Floors\n\n| floor | wanted | figure | verdict |\n|---|---|---|---|\n")
 	for _, f := range r.Floors {
 		figure := "–"

@@ -19,6 +19,7 @@ type Result struct {
 	Machine Machine
 	Cells   []Cell
 	Floors  []Floor
+	Notes   []string `json:",omitempty"` // what could not be measured, and why
 }
 
 // A Machine is where it was measured.

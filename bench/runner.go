@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -112,37 +113,80 @@ func (r *runner) show(name, what string) {
 	}
 }
 
-// compare measures ways in turns, so that a noisy neighbour meets all, after a warm-up of each. The cell is kept
-// if at least one round was complete.
-func (r *runner) compare(ctx context.Context, c Cell, ways []rounds.Way, callers int, round time.Duration) error {
-	samples := make([][]rounds.Sample, len(ways))
-	var failed error
-rounds:
-	for n := range r.o.plan.rounds + 1 {
-		r.show(c.Name, fmt.Sprintf("round %d of %d", n, r.o.plan.rounds))
-		for i, w := range ways {
-			s, err := rounds.Measure(ctx, w.Call, callers, round)
-			if err != nil {
-				failed = fmt.Errorf("%s: %w", w.Name, err)
-				break rounds
-			}
-			if n > 0 { // the first one warms up
-				samples[i] = append(samples[i], s)
-			}
-		}
-	}
-	if len(samples[len(ways)-1]) > 0 {
-		c.Unit = "calls/s"
-		c.Rows = rows(ways, samples)
-		r.result.Cells = append(r.result.Cells, c)
-	}
-	return failed
+// A contender is measured in turns with others.
+type contender struct {
+	name     string
+	measure  func(ctx context.Context, callers int, d time.Duration) (rounds.Sample, error)
+	optional bool // it is left out if it fails; a failure of another one ends the cell
+	most     int  // callers that it can be measured with; 0: any number
 }
 
-func rows(ways []rounds.Way, samples [][]rounds.Sample) []Row {
-	of := func(i int, f func(rounds.Sample) float64) []float64 {
-		v := make([]float64, len(samples[i]))
-		for k, s := range samples[i] {
+// compare measures ways in turns.
+func (r *runner) compare(ctx context.Context, c Cell, ways []rounds.Way, callers int, round time.Duration) error {
+	all := make([]contender, len(ways))
+	for i, w := range ways {
+		all[i] = contender{name: w.Name, measure: func(ctx context.Context, callers int, d time.Duration) (rounds.Sample, error) {
+			s, err := rounds.Measure(ctx, w.Call, callers, d)
+			if err != nil {
+				err = fmt.Errorf("%s: %w", w.Name, err)
+			}
+			return s, err
+		}}
+	}
+	_, err := r.contend(ctx, c, all, callers, round)
+	return err
+}
+
+// contend measures in turns, so that a noisy neighbour meets all, after a warm-up of each. The cell is kept
+// if at least one round was complete. It returns which optional contenders failed.
+func (r *runner) contend(ctx context.Context, c Cell, ways []contender, callers int, round time.Duration) (failed []string, err error) {
+	ways = slices.Clone(ways)
+	samples := map[string][]rounds.Sample{}
+	complete := 0
+	for n := range r.o.plan.rounds + 1 {
+		r.show(c.Name, fmt.Sprintf("round %d of %d", n, r.o.plan.rounds))
+		for _, w := range slices.Clone(ways) {
+			s, err := w.measure(ctx, callers, round)
+			if err == nil && n > 0 { // the first one warms up
+				samples[w.name] = append(samples[w.name], s)
+			}
+			if err != nil && w.optional && ctx.Err() == nil {
+				r.note("%s: %v: left out", c.Name, err)
+				failed = append(failed, w.name)
+				ways = slices.DeleteFunc(ways, func(o contender) bool { return o.name == w.name })
+			} else if err != nil {
+				r.keep(c, ways, samples, complete)
+				return failed, err
+			}
+		}
+		if len(ways) == 0 {
+			break
+		}
+		complete = n
+	}
+	r.keep(c, ways, samples, complete)
+	return failed, nil
+}
+
+// keep keeps a cell's complete rounds, if there are any.
+func (r *runner) keep(c Cell, ways []contender, samples map[string][]rounds.Sample, complete int) {
+	if complete == 0 {
+		return
+	}
+	c.Unit = "calls/s"
+	c.Rows = rows(ways, samples)
+	r.result.Cells = append(r.result.Cells, c)
+}
+
+// note keeps something that whoever reads the result has to know.
+func (r *runner) note(format string, args ...any) {
+	r.result.Notes = append(r.result.Notes, fmt.Sprintf(format, args...))
+}
+
+func rows(ways []contender, samples map[string][]rounds.Sample) []Row {
+	of := func(w contender, f func(rounds.Sample) float64) []float64 {
+		v := make([]float64, len(samples[w.name]))
+		for k, s := range samples[w.name] {
 			v[k] = f(s)
 		}
 		return v
@@ -150,17 +194,17 @@ func rows(ways []rounds.Way, samples [][]rounds.Sample) []Row {
 	micros := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
 	all := make([]Row, len(ways))
 	for i, w := range ways {
-		rate := of(i, rounds.Sample.PerSecond)
-		p50 := spread(of(i, func(s rounds.Sample) float64 { return micros(s.P50) }))
-		p99 := spread(of(i, func(s rounds.Sample) float64 { return micros(s.P99) }))
-		all[i] = Row{Name: w.Name, Value: spread(rate), P50: &p50, P99: &p99, Ratios: map[string]Spread{}, More: map[string]Spread{
-			"allocs/call": spread(of(i, func(s rounds.Sample) float64 { return s.Allocs })),
-			"cpu µs/call": spread(of(i, func(s rounds.Sample) float64 { return micros(s.CPU) / float64(s.Calls) })),
-			"goroutines":  spread(of(i, func(s rounds.Sample) float64 { return float64(s.Goroutine) })),
+		rate := of(w, rounds.Sample.PerSecond)
+		p50 := spread(of(w, func(s rounds.Sample) float64 { return micros(s.P50) }))
+		p99 := spread(of(w, func(s rounds.Sample) float64 { return micros(s.P99) }))
+		all[i] = Row{Name: w.name, Value: spread(rate), P50: &p50, P99: &p99, Ratios: map[string]Spread{}, More: map[string]Spread{
+			"allocs/call": spread(of(w, func(s rounds.Sample) float64 { return s.Allocs })),
+			"cpu µs/call": spread(of(w, func(s rounds.Sample) float64 { return micros(s.CPU) / float64(s.Calls) })),
+			"goroutines":  spread(of(w, func(s rounds.Sample) float64 { return float64(s.Goroutine) })),
 		}}
-		for k, base := range ways {
-			if k != i {
-				all[i].Ratios[base.Name] = paired(rate, of(k, rounds.Sample.PerSecond))
+		for _, base := range ways {
+			if base.name != w.name {
+				all[i].Ratios[base.name] = paired(rate, of(base, rounds.Sample.PerSecond))
 			}
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/ledger-once/ledger"
@@ -17,7 +18,7 @@ import (
 
 // stages lists all that is measured.
 func (r *runner) stages() []stage {
-	return []stage{
+	all := []stage{
 		{cells: []cell{{"local", r.local}}},
 		r.sqlite(),
 		r.sqliteScale(),
@@ -25,6 +26,10 @@ func (r *runner) stages() []stage {
 		r.etcd(3),
 		r.etcdScale(),
 	}
+	if r.o.others {
+		all = slices.Insert(all, 2, r.others())
+	}
+	return all
 }
 
 func (r *runner) sqlite() stage {

@@ -29,7 +29,7 @@ func work(ctx context.Context, store string, in io.Reader, out io.Writer) (err e
 		return err
 	}
 	defer func() { err = errors.Join(err, way.Close()) }()
-	return rounds.Serve(ctx, in, out, way.Call)
+	return rounds.Serve(ctx, in, out, way)
 }
 
 func (r *runner) startWorker(ctx context.Context, name, store string) (*rounds.Worker, error) {

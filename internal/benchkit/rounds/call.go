@@ -13,6 +13,9 @@ type Way struct {
 	Name  string
 	Call  func(ctx context.Context, id ledger.ID) error
 	Close func() error // nil: nothing to close
+
+	// Begin starts what must not run while others are measured, such as what polls; end stops it. Serve calls it for each line. nil: there is nothing such.
+	Begin func() (end func() error, err error)
 }
 
 // RandomID returns the ID of a call that nobody has made.

@@ -10,8 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"time"
-
-	"github.com/ledger-once/ledger"
 )
 
 // An answer is one line of a worker's output. The first one says that it is ready.
@@ -26,14 +24,14 @@ type answer struct {
 //	run CALLERS N               calls Run
 //
 // Before that it writes a line that says that it is ready. It returns the first error, having told it.
-func Serve(ctx context.Context, in io.Reader, out io.Writer, call func(context.Context, ledger.ID) error) error {
+func Serve(ctx context.Context, in io.Reader, out io.Writer, w Way) error {
 	answers := json.NewEncoder(out)
 	if err := answers.Encode(answer{}); err != nil {
 		return err
 	}
 	lines := bufio.NewScanner(in)
 	for lines.Scan() {
-		s, err := obey(ctx, lines.Text(), call)
+		s, err := obey(ctx, lines.Text(), w)
 		a := answer{Sample: s}
 		if err != nil {
 			a = answer{Error: err.Error()}
@@ -45,11 +43,18 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, call func(context.C
 	return lines.Err()
 }
 
-func obey(ctx context.Context, line string, call func(context.Context, ledger.ID) error) (Sample, error) {
+func obey(ctx context.Context, line string, w Way) (_ Sample, err error) {
 	var verb, amount string
 	var callers, n int
 	if _, err := fmt.Sscan(line, &verb, &callers, &amount); err != nil || callers < 1 {
 		return Sample{}, fmt.Errorf("a worker does not understand %q", line)
+	}
+	if w.Begin != nil {
+		end, err := w.Begin()
+		if err != nil {
+			return Sample{}, err
+		}
+		defer func() { err = errors.Join(err, end()) }()
 	}
 	switch verb {
 	case "measure":
@@ -57,12 +62,12 @@ func obey(ctx context.Context, line string, call func(context.Context, ledger.ID
 		if err != nil {
 			return Sample{}, err
 		}
-		return Measure(ctx, call, callers, d)
+		return Measure(ctx, w.Call, callers, d)
 	case "run":
 		if _, err := fmt.Sscan(amount, &n); err != nil {
 			return Sample{}, err
 		}
-		return Run(ctx, call, callers, n)
+		return Run(ctx, w.Call, callers, n)
 	}
 	return Sample{}, fmt.Errorf("a worker does not understand %q", line)
 }
