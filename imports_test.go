@@ -68,6 +68,7 @@ var arrows = map[string][]string{
 	"chaos/internal/powercut": {".", "chaos/internal/proc", "chaos/internal/trace", "internal/failpoint", "sqlitestore"},
 	// An example shows one use, with the store that it needs.
 	"examples/agenttest":   {"."},
+	"examples/anthropic":   {"."},
 	"examples/dailyreport": {"."},
 	"examples/langchain":   {"."},
 	"examples/fleet":       {".", "etcdstore", "etcdstore/embedded"},
