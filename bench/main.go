@@ -1,7 +1,7 @@
 // Command bench measures whole guarded calls beside the raw engines and beside what people write by hand, all in one
 // run, and prints ratios with their spread. It never fails for being slow.
 //
-//	go run ./bench [--quick] [--others] [--out DIR] [--only PATTERN] [--profile DIR] [--readme bench/README.md]
+//	go run ./bench [--quick] [--others] [--ancestor LEDGER.PY] [--out DIR] [--only PATTERN] [--profile DIR] [--readme bench/README.md]
 package main
 
 import (
@@ -35,6 +35,7 @@ type options struct {
 	quick, others             bool
 	plan                      plan
 	exe                       string // starts a worker
+	ancestor                  string // its ledger.py; "": it is not measured
 	othersExe                 string // is the program in bench/others; "": it is built
 }
 
@@ -77,6 +78,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, progress io.Writ
 	f.StringVar(&o.profile, "profile", "", "write profiles (cpu, mutex, block, allocs) of each cell here; it makes all slower")
 	f.BoolVar(&o.quick, "quick", false, "measure in less than 3 minutes")
 	others := f.Bool("others", false, "measure other libraries, which are built from bench/others; on unless --quick")
+	f.StringVar(&o.ancestor, "ancestor", "", "measure the Python ancestor as well: the path of its ledger.py; it needs python3")
 	only := f.String("only", "", "measure only cells whose name matches this regular expression")
 	store := f.String("worker-store", "", "")
 	_ = f.MarkHidden("worker-store") // fails for unknown names only

@@ -111,6 +111,14 @@ func (r *runner) programs(ctx context.Context, dir string) (all []program) {
 		}
 		all = append(all, libraries...)
 	}
+	if r.o.ancestor != "" {
+		p, err := r.ancestor(ctx, dir)
+		if err != nil {
+			r.note("the Python ancestor was not measured: %v", err)
+			return all
+		}
+		all = append(all, p)
+	}
 	return all
 }
 

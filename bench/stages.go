@@ -26,7 +26,7 @@ func (r *runner) stages() []stage {
 		r.etcd(3),
 		r.etcdScale(),
 	}
-	if r.o.others {
+	if r.o.others || r.o.ancestor != "" {
 		all = slices.Insert(all, 2, r.others())
 	}
 	return all
