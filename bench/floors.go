@@ -76,6 +76,8 @@ func floors(r *Result) []Floor {
 	add(Floor{Name: "SQLite: how much the rate falls from 10^3 to 10^6 records", Limit: 2.5, AtMost: true, Unit: "x", Aim: 1.5}, times("sqlite/records", "1000 records", "1000000 records"))
 	add(Floor{Name: "etcd: how much the rate falls from 10^3 to 10^5 records", Limit: 1.3, AtMost: true, Unit: "x"}, times("etcd1/records", "1000 records", "100000 records"))
 	add(Floor{Name: "etcd, 128 callers: client's allocations a call", Limit: 150, AtMost: true, Unit: "allocs"}, value("etcd1/client", "allocations a call"))
+	add(Floor{Name: "SQLite, one worker: heap after all calls against heap after the first part", Limit: 1.2, AtMost: true, Unit: "x"}, value("sqlite/growth/ratio", growthRow))
+	add(Floor{Name: "etcd, one worker: heap after all calls against heap after the first part", Limit: 1.2, AtMost: true, Unit: "x"}, value("etcd1/growth/ratio", growthRow))
 	return all
 }
 

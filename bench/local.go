@@ -127,7 +127,7 @@ func (r *runner) local(ctx context.Context, name string) (err error) {
 		}
 	}
 	n := float64(store.n.Load()-before) / calls
-	r.result.Cells = append(r.result.Cells, Cell{Name: "accesses", Unit: "a call", Rows: []Row{{Name: "store accesses of a local duplicate", Value: Spread{n, n, n}}}})
+	r.result.Cells = append(r.result.Cells, Cell{Name: "accesses", Unit: "a call", Rows: []Row{figure("store accesses of a local duplicate", n)}})
 	return nil
 }
 

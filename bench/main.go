@@ -47,6 +47,8 @@ type plan struct {
 	callers  []int
 	records  []int // stored in SQLite
 	etcdRecs []int // stored in etcd
+	growth   int   // calls of one worker on SQLite
+	etcdGrow int   // calls of one worker on etcd
 	workers  []int
 	waiters  []int
 	argBytes []int
@@ -57,13 +59,14 @@ type plan struct {
 
 func quickPlan() plan {
 	return plan{round: 120 * time.Millisecond, rounds: 5, settle: time.Second, callers: []int{1, 16, 128, 512}, othersCallers: []int{1, 16, 128}, records: []int{1e3, 1e4, 1e5}, etcdRecs: []int{1e3, 1e4},
-		workers: []int{1, 4, 16}, waiters: []int{1, 10, 100, 1000}, argBytes: []int{100, 1 << 10, 10 << 10, 100 << 10, 1e6}, fillFor: 20 * time.Second}
+		growth: 1e5, etcdGrow: 4e4, workers: []int{1, 4, 16}, waiters: []int{1, 10, 100, 1000}, argBytes: []int{100, 1 << 10, 10 << 10, 100 << 10, 1e6}, fillFor: 20 * time.Second}
 }
 
 func fullPlan() plan {
 	p := quickPlan()
 	p.round, p.rounds, p.settle = 700*time.Millisecond, 11, 3*time.Second
 	p.records, p.etcdRecs = []int{1e3, 1e4, 1e5, 1e6}, []int{1e3, 1e4, 1e5}
+	p.growth, p.etcdGrow = 1e6, 1e5
 	p.workers, p.fillFor = []int{1, 2, 4, 8, 16, 32, 64}, 4*time.Minute
 	return p
 }

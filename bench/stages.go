@@ -67,16 +67,22 @@ func (r *runner) sqliteScale() stage {
 			return s, s.Close, nil
 		}
 	}
-	return stage{cells: r.scale("sqlite", r.o.plan.records, opener, func(place string) (string, error) {
+	return stage{cells: r.scale("sqlite", r.o.plan.records, r.o.plan.growth, opener, func(place string) (string, error) {
 		dir, err := r.place(place)
 		return "sqlite:" + filepath.Join(dir, "ledger.db"), err
 	})}
 }
 
-// scale lists what grows: stored records, worker processes, waiters and arguments.
-func (r *runner) scale(kind string, records []int, opener func(place string) opener, url func(place string) (string, error)) []cell {
+// scale lists what grows: stored records, calls of a worker, worker processes, waiters and arguments.
+func (r *runner) scale(kind string, records []int, calls int, opener func(place string) opener, url func(place string) (string, error)) []cell {
 	all := []cell{{kind + "/records", func(ctx context.Context, name string) error {
 		return r.records(ctx, name, records, opener(placeName(name)))
+	}}, {kind + "/growth", func(ctx context.Context, name string) error {
+		where, err := url(placeName(name))
+		if err != nil {
+			return err
+		}
+		return r.growth(ctx, name, calls, where)
 	}}}
 	for _, n := range r.o.plan.workers {
 		all = append(all, cell{fmt.Sprintf("%s/workers=%d", kind, n), func(ctx context.Context, name string) error {
@@ -151,7 +157,7 @@ func (r *runner) etcdScale() stage {
 			return s, s.Close, nil
 		}
 	}
-	cells := r.scale("etcd1", nil, opener, func(string) (string, error) {
+	cells := r.scale("etcd1", nil, r.o.plan.etcdGrow, opener, func(string) (string, error) {
 		return "etcd:" + strings.Join(f.servers.Endpoints(), ","), nil
 	})
 	cells[0].run = r.etcdRecords // a cluster for each size: the records of one would burden the other
