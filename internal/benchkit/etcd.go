@@ -33,13 +33,20 @@ func Etcd(ctx context.Context, endpoints []string) (_ []rounds.Way, err error) {
 		func() (rounds.Way, error) {
 			return rounds.Way{Name: "fenced mutex", Call: mutex{client, session, true}.call}, nil
 		},
+		func() (rounds.Way, error) {
+			s, err := etcdstore.Open(ctx, endpoints, &etcdstore.Options{Prefix: "alone"})
+			if err != nil {
+				return rounds.Way{}, err
+			}
+			return alone(s, s.Close), nil
+		},
 		func() (rounds.Way, error) { return GuardedEtcd(ctx, endpoints) },
 	)
 	if err != nil {
 		return nil, errors.Join(err, session.Close(), client.Close())
 	}
 	closeWay := ways[0].Close
-	ways[0].Close = func() error { // the client is the others' too; the last one has its own
+	ways[0].Close = func() error { // the client is the others' too; the last two have their own
 		if closeWay != nil {
 			_ = closeWay()
 		}
@@ -77,7 +84,7 @@ func bareEtcd(ctx context.Context, client *clientv3.Client) (rounds.Way, error) 
 }
 
 func (b *bareTxn) call(ctx context.Context, id ledger.ID) error {
-	c := claimed(id)
+	c := rounds.Claimed(id)
 	value, err := encode(c)
 	if err != nil {
 		return err
@@ -94,7 +101,7 @@ func (b *bareTxn) call(ctx context.Context, id ledger.ID) error {
 	if err = definite(r, err); err != nil {
 		return err
 	}
-	d := done(c)
+	d := rounds.Done(c)
 	d.Fence = ledger.Version(r.Header.Revision)
 	if value, err = encode(d); err != nil {
 		return err
@@ -115,7 +122,7 @@ func definite(r *clientv3.TxnResponse, err error) error {
 // rawPuts is what the cluster can do: two plain puts a call, of the same size.
 func rawPuts(client *clientv3.Client) func(context.Context, ledger.ID) error {
 	return func(ctx context.Context, id ledger.ID) error {
-		value, err := encode(claimed(id))
+		value, err := encode(rounds.Claimed(id))
 		for range 2 {
 			if err == nil {
 				_, err = client.Put(ctx, "raw/"+id.String(), value)
@@ -150,7 +157,7 @@ func (m mutex) call(ctx context.Context, id ledger.ID) error {
 	if len(r.Kvs) > 0 {
 		return errors.New("a call that nobody made is there")
 	}
-	value, err := encode(done(claimed(id)))
+	value, err := encode(rounds.Done(rounds.Claimed(id)))
 	if err != nil {
 		return err
 	}

@@ -4,40 +4,30 @@ package benchkit
 
 import (
 	"context"
-	"time"
-
-	"github.com/google/uuid"
+	"errors"
 
 	"github.com/ledger-once/ledger"
 	"github.com/ledger-once/ledger/internal/benchkit/rounds"
 	"github.com/ledger-once/ledger/internal/recordjson"
 )
 
-const (
-	sampleArgs   = `{"amount":4200,"currency":"eur","customer":"cus_9s6XKzkNRiz8i3"}`
-	sampleResult = `{"id":"ch_3MmlLrLkdIwHu7ix0snN0B15","status":"succeeded"}`
-)
-
-// claimed is the record that a claim writes, with what a store adds.
-func claimed(id ledger.ID) ledger.Record {
-	now := time.Now()
-	return ledger.Record{
-		ID: id, State: ledger.StateRunning, Token: uuid.NewString(), Nonce: uuid.NewString(), Attempt: 1, Starts: 1,
-		Owner: ledger.Owner{Session: "694d8c1b2f3a4e5d", Host: "worker-17", PID: 4242, Caller: "agent-A"}, Args: []byte(sampleArgs),
-		ArgsDigest: "9f86d081884c7d659a2feaa0c55ad015", Created: now, Started: now,
-	}
-}
-
-func done(r ledger.Record) ledger.Record {
-	r.State, r.Finished = ledger.StateSucceeded, time.Now()
-	r.Executed, r.Spent = 1, 1
-	r.Result = []byte(sampleResult)
-	return r
-}
-
 func encode(r ledger.Record) (string, error) {
 	b, err := recordjson.Encode(&r)
 	return string(b), err
+}
+
+// alone is a claim and a finish on the store, without a guard.
+func alone(store ledger.Store, closeStore func() error) rounds.Way {
+	return rounds.Way{Name: "store alone", Close: closeStore, Call: func(ctx context.Context, id ledger.ID) error {
+		r, won, err := store.Claim(ctx, ledger.Claim{Next: rounds.Claimed(id)})
+		if err == nil && !won {
+			err = errors.New("a call that nobody made is there")
+		}
+		if err == nil {
+			err = store.Finish(ctx, rounds.Done(r))
+		}
+		return err
+	}}
 }
 
 // Guarded is a whole guarded call on the store: fingerprint, claim, tool, finish. Closing it closes

@@ -47,6 +47,13 @@ func openSQLite(ctx context.Context, dir string) ([]rounds.Way, error) {
 		func() (rounds.Way, error) { return fsyncs(filepath.Join(dir, "fsync")) },
 		func() (rounds.Way, error) { return byHand(ctx, filepath.Join(dir, "byhand.db")) },
 		func() (rounds.Way, error) { return checkThenAct(ctx, filepath.Join(dir, "unsafe.db")) },
+		func() (rounds.Way, error) {
+			s, err := sqlitestore.Open(ctx, filepath.Join(dir, "store.db"), nil)
+			if err != nil {
+				return rounds.Way{}, err
+			}
+			return alone(s, s.Close), nil
+		},
 		func() (rounds.Way, error) { return GuardedSQLite(ctx, filepath.Join(dir, "ledger.db")) },
 	)
 }
@@ -196,7 +203,7 @@ func exec(s driver.Stmt, args ...driver.Value) (int64, error) {
 }
 
 func (b *bare) call(_ context.Context, id ledger.ID) error {
-	r := claimed(id)
+	r := rounds.Claimed(id)
 	data, err := encode(r)
 	if err != nil {
 		return err
@@ -209,7 +216,7 @@ func (b *bare) call(_ context.Context, id ledger.ID) error {
 	if err != nil {
 		return err
 	}
-	if data, err = encode(done(r)); err != nil {
+	if data, err = encode(rounds.Done(r)); err != nil {
 		return err
 	}
 	b.mu.Lock()
@@ -254,15 +261,15 @@ func checkThenAct(ctx context.Context, path string) (rounds.Way, error) {
 		if !errors.Is(err, sql.ErrNoRows) {
 			return fmt.Errorf("a call that nobody made is there: %w", err)
 		}
-		_, err = db.ExecContext(ctx, "INSERT INTO calls (id, state, args, result) VALUES (?, 'succeeded', ?, ?)", id.String(), sampleArgs, sampleResult)
+		_, err = db.ExecContext(ctx, "INSERT INTO calls (id, state, args, result) VALUES (?, 'succeeded', ?, ?)", id.String(), rounds.SampleArgs, rounds.SampleResult)
 		return err
 	}}, nil
 }
 
 func inTwo(ctx context.Context, db *sql.DB, insert string, id ledger.ID) error {
-	if _, err := db.ExecContext(ctx, insert, id.String(), sampleArgs); err != nil {
+	if _, err := db.ExecContext(ctx, insert, id.String(), rounds.SampleArgs); err != nil {
 		return err
 	}
-	_, err := db.ExecContext(ctx, `UPDATE calls SET state = 'succeeded', result = ? WHERE id = ?`, sampleResult, id.String())
+	_, err := db.ExecContext(ctx, `UPDATE calls SET state = 'succeeded', result = ? WHERE id = ?`, rounds.SampleResult, id.String())
 	return err
 }

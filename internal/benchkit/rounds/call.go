@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/ledger-once/ledger"
 )
@@ -40,3 +43,27 @@ type Receipt struct{ ID, Status string }
 
 // Charged is that result.
 var Charged = Receipt{"ch_3MmlLrLkdIwHu7ix0snN0B15", "succeeded"}
+
+// What the records of sample calls hold.
+const (
+	SampleArgs   = `{"amount":4200,"currency":"eur","customer":"cus_9s6XKzkNRiz8i3"}`
+	SampleResult = `{"id":"ch_3MmlLrLkdIwHu7ix0snN0B15","status":"succeeded"}`
+)
+
+// Claimed is the record that a claim writes, with what a store adds.
+func Claimed(id ledger.ID) ledger.Record {
+	now := time.Now()
+	return ledger.Record{
+		ID: id, State: ledger.StateRunning, Token: uuid.NewString(), Nonce: uuid.NewString(), Attempt: 1, Starts: 1,
+		Owner: ledger.Owner{Session: "694d8c1b2f3a4e5d", Host: "worker-17", PID: 4242, Caller: "agent-A"}, Args: []byte(SampleArgs),
+		ArgsDigest: "9f86d081884c7d659a2feaa0c55ad015", Created: now, Started: now,
+	}
+}
+
+// Done is the record that a finish writes over r.
+func Done(r ledger.Record) ledger.Record {
+	r.State, r.Finished = ledger.StateSucceeded, time.Now()
+	r.Executed, r.Spent = 1, 1
+	r.Result = []byte(SampleResult)
+	return r
+}
