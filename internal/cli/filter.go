@@ -14,10 +14,10 @@ import (
 
 // A selection is the flags that select calls.
 type selection struct {
-	workflow, tool, caller string
-	status                 []string
-	since, until           string
-	limit                  int
+	workflow, tool, caller, key string
+	status                      []string
+	since, until                string
+	limit                       int
 }
 
 func (s *selection) flags(cmd *cobra.Command) {
@@ -25,6 +25,7 @@ func (s *selection) flags(cmd *cobra.Command) {
 	f.StringVar(&s.workflow, "wf", "", "only this `WORKFLOW`")
 	f.StringVar(&s.tool, "tool", "", "only this `TOOL`")
 	f.StringVar(&s.caller, "caller", "", "only calls that this `CALLER` ran last")
+	f.StringVar(&s.key, "key", "", "only calls with this `KEY`")
 	f.StringSliceVar(&s.status, "status", nil, "only these `STATES`: "+stateNames)
 	f.StringVar(&s.since, "since", "", "only calls last started since `TIME`: 30m or 7d ago, 2026-01-31, RFC 3339")
 	f.StringVar(&s.until, "until", "", "only calls last started before `TIME`")
@@ -60,7 +61,7 @@ func states(names []string) ([]ledger.State, error) {
 
 // filter returns what is selected, as of now.
 func (s *selection) filter(now time.Time) (f ledger.Filter, err error) {
-	f = ledger.Filter{Workflow: s.workflow, Tool: s.tool, Caller: s.caller, Limit: s.limit}
+	f = ledger.Filter{Workflow: s.workflow, Tool: s.tool, Caller: s.caller, Key: s.key, Limit: s.limit}
 	if s.limit < 0 {
 		return f, errors.New("--limit: use a number of 1 or more")
 	}

@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"fmt"
+	"iter"
+	"slices"
 	"strconv"
 	"time"
 
@@ -16,6 +18,8 @@ func (a *app) showCommand() *cobra.Command {
 		t   target
 		sel selection
 		f   format
+
+		newest bool
 	)
 	cmd := &cobra.Command{
 		Use:   "show [FILE|URL]",
@@ -24,8 +28,10 @@ func (a *app) showCommand() *cobra.Command {
 			"often it succeeded (executed), how often it was blocked as a duplicate, how long ago it was\n" +
 			"started last, by whom, and its error. The id is the beginning of the call's fingerprint;\n" +
 			"ledger get takes it. A call whose worker died while it was running is shown as in doubt.\n" +
-			"Rows come in the order of workflow, tool and fingerprint, while they are read.\n\n" + storeHelp,
+			"Rows come in the order of workflow, tool and fingerprint, or the newest first, while they are\n" +
+			"read.\n\n" + storeHelp,
 		Example: "  ledger show ledger.db --wf order-42\n" +
+			"  ledger show ledger.db --newest --limit 20\n" +
 			"  ledger show --status in_doubt,failed --since 24h\n" +
 			"  ledger show --store etcd:///ledger --tool charge_card -o jsonl",
 		Args: cobra.MaximumNArgs(1),
@@ -36,15 +42,22 @@ func (a *app) showCommand() *cobra.Command {
 			}
 			named, _ := optional(args, 0)
 			return a.withStore(cmd.Context(), &t, named, toLook, func(at *ledgerAt) error {
-				if f != asTable {
-					return a.export(cmd.Context(), at, filter, f)
+				all := at.List(cmd.Context(), filter)
+				if newest {
+					if all, err = newestOf(cmd.Context(), at.Store, filter); err != nil {
+						return usage(err)
+					}
 				}
-				return a.show(cmd.Context(), at, filter)
+				if f != asTable {
+					return a.export(all, f)
+				}
+				return a.show(all, &filter)
 			})
 		},
 	}
 	sel.flags(cmd)
 	sel.limitFlag(cmd, "calls")
+	cmd.Flags().BoolVar(&newest, "newest", false, "the newest calls first; on etcd it needs --limit")
 	f.flag(cmd)
 	t.flags(cmd)
 	return cmd
@@ -71,7 +84,7 @@ func (a *app) exportCommand() *cobra.Command {
 			}
 			named, _ := optional(args, 0)
 			return a.withStore(cmd.Context(), &t, named, toLook, func(at *ledgerAt) error {
-				return a.export(cmd.Context(), at, filter, asJSONL)
+				return a.export(at.List(cmd.Context(), filter), asJSONL)
 			})
 		},
 	}
@@ -81,9 +94,44 @@ func (a *app) exportCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) export(ctx context.Context, at *ledgerAt, filter ledger.Filter, f format) error {
+// maxNewest bounds what is held in memory to find the newest calls of a store that does not list them so.
+const maxNewest = 10_000
+
+// newestOf lists the newest calls first: as the store knows them, or by when they were first claimed.
+func newestOf(ctx context.Context, s ledger.Store, f ledger.Filter) (iter.Seq2[ledger.Record, error], error) {
+	if n, ok := s.(ledger.NewestLister); ok {
+		return n.ListNewest(ctx, f), nil
+	}
+	limit := f.Limit
+	if limit < 1 || limit > maxNewest {
+		return nil, fmt.Errorf("--newest needs --limit N on this store, up to %d: it has to look through all calls", maxNewest)
+	}
+	f.Limit = 0
+	newer := func(a, b ledger.Record) int { return b.Created.Compare(a.Created) }
+	return func(yield func(ledger.Record, error) bool) {
+		var kept []ledger.Record
+		for r, err := range s.List(ctx, f) {
+			if err != nil {
+				yield(ledger.Record{}, err)
+				return
+			}
+			if kept = append(kept, r); len(kept) >= 2*limit {
+				slices.SortStableFunc(kept, newer)
+				kept = kept[:limit]
+			}
+		}
+		slices.SortStableFunc(kept, newer)
+		for _, r := range kept[:min(limit, len(kept))] {
+			if !yield(r, nil) {
+				return
+			}
+		}
+	}, nil
+}
+
+func (a *app) export(all iter.Seq2[ledger.Record, error], f format) error {
 	out := newValues(a.out, f)
-	for r, err := range at.List(ctx, filter) {
+	for r, err := range all {
 		if err != nil {
 			_ = out.w.Flush() // what was read is whole lines
 			return err
@@ -95,7 +143,7 @@ func (a *app) export(ctx context.Context, at *ledgerAt, filter ledger.Filter, f 
 	return out.end()
 }
 
-func (a *app) show(ctx context.Context, at *ledgerAt, filter ledger.Filter) error {
+func (a *app) show(all iter.Seq2[ledger.Record, error], filter *ledger.Filter) error {
 	t := &table{screen: a.screen(a.out), columns: []column{
 		{head: "STATE"},
 		{head: "ID"},
@@ -109,7 +157,7 @@ func (a *app) show(ctx context.Context, at *ledgerAt, filter ledger.Filter) erro
 		{head: "ERROR", least: 12, empty: true},
 	}}
 	now, n := time.Now(), 0
-	for r, err := range at.List(ctx, filter) {
+	for r, err := range all {
 		if err != nil {
 			_ = t.end()
 			return err
@@ -127,14 +175,14 @@ func (a *app) show(ctx context.Context, at *ledgerAt, filter ledger.Filter) erro
 		return err
 	}
 	if n == 0 {
-		fmt.Fprintf(a.err, "No calls%s.\n", selected(&filter))
+		fmt.Fprintf(a.err, "No calls%s.\n", selected(filter))
 	}
 	return nil
 }
 
 // selected says that there was a selection.
 func selected(f *ledger.Filter) string {
-	if f.Workflow != "" || f.Tool != "" || f.Caller != "" || len(f.States) > 0 || !f.Since.IsZero() || !f.Until.IsZero() {
+	if f.Workflow != "" || f.Tool != "" || f.Caller != "" || f.Key != "" || len(f.States) > 0 || !f.Since.IsZero() || !f.Until.IsZero() {
 		return " match"
 	}
 	return " are recorded"
