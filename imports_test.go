@@ -69,6 +69,7 @@ var arrows = map[string][]string{
 	// An example shows one use, with the store that it needs.
 	"examples/agenttest":   {"."},
 	"examples/anthropic":   {"."},
+	"examples/customstore": {"."},
 	"examples/dailyreport": {"."},
 	"examples/langchain":   {"."},
 	"examples/fleet":       {".", "etcdstore", "etcdstore/embedded"},

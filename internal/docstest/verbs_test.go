@@ -21,8 +21,8 @@ var calledByOthers = map[string]bool{"Error": true, "Unwrap": true, "String": tr
 // withoutExample are the verbs of the libraries that no Example shows, and the Examples that print nothing, each with the reason.
 var withoutExample = map[string]string{
 	".:StateMachine":                "only this module can call it",
-	"storetest:ExampleRun":          "only a test has the *testing.T that it takes; examples/customstore runs it",
-	"storetest:ExampleRunWith":      "likewise; etcdstore runs it",
+	"storetest:ExampleRun":          "only a test has the *testing.T that it takes",
+	"storetest:ExampleRunWith":      "likewise; examples/customstore runs it",
 	"storetest:ExampleRunInProcess": "likewise; the root package runs it, on Memory",
 }
 
