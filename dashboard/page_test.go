@@ -228,6 +228,11 @@ func operate(t *testing.T, open func(*testing.T, string) *tab, where place, f *f
 	}
 	p.wait(`document.getElementById('card-executed').textContent === '122'`)
 	p.holds(`document.querySelectorAll('#feed li').length <= 60`)
+	p.wait(`document.querySelectorAll('#latest tbody tr').length === 10 && document.querySelector('#latest tbody').innerText.includes('batch')`)
+	p.click(`#latest .head a`)
+	p.wait(`new URLSearchParams(location.search).get('all') && document.querySelectorAll('.calls tbody tr').length === 50 && !document.getElementById('page-next').disabled`)
+	p.do(chromedp.NavigateBack())
+	p.wait(`document.getElementById('latest')`)
 	p.press("/")
 	p.wait(`document.activeElement.id === 'q'`)
 	eval[string](p, `document.getElementById('q').value = ''`) // unlike a keyboard, the protocol sends the slash as text too

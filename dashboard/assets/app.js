@@ -57,8 +57,8 @@ form.addEventListener('submit', (event) => {
   event.preventDefault();
   const params = Object.fromEntries([...new FormData(form)].map(([name, value]) => [name, value.trim()]));
   const before = new URLSearchParams(location.search);
-  for (const name of ['id', 'until']) if (before.get(name) && wanted(before)) params[name] = before.get(name);
-  move(params);
+  if (before.get('id') && wanted(before)) params.id = before.get('id');
+  move(Object.values(params).some(Boolean) ? params : { all: '1' });
 });
 for (const select of form.querySelectorAll('select')) select.addEventListener('change', () => form.requestSubmit());
 

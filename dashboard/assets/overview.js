@@ -4,7 +4,7 @@ import { num, nanos, bytes, age } from './format.js';
 import { get } from './api.js';
 import { cards, toolTable, health } from './tools.js';
 import { rateChart } from './chart.js';
-import { owner, fact, code, decision, flying } from './parts.js';
+import { owner, fact, code, decision, flying, callTable } from './parts.js';
 import { welcome } from './welcome.js';
 
 // What a tool's policy does with a call in doubt.
@@ -14,6 +14,7 @@ const fetchedInDoubt = 100; // one page; those that wait for a person come first
 const shownInDoubt = 20;
 const shownFirst = (calls) => (calls[0]?.in_doubt_policy === 'block' ? 4 : 2); // unless a person wants to see more
 const shownRunning = 20;
+const shownLatest = 10;
 
 // gently runs fn one at a time, and not more often than each `pause` ms.
 function gently(fn, pause) {
@@ -54,15 +55,18 @@ export function overview(feed) {
   const flightBody = h('tbody');
   const flightNone = h('p', { class: 'none' }, 'No call is running.');
   const flightMore = h('p', { class: 'note', hidden: true });
-  const flightTable = h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'In flight, a table' },
+  const flightTable = h('div', { class: 'scroll', hidden: true, tabindex: '0', role: 'region', 'aria-label': 'In flight, a table' },
     h('table', { class: 'calls flight', id: 'flight' },
       h('thead', null, h('tr', null, ['Tool', 'Workflow and key', 'Owner', 'Lease'].map((t) => h('th', { scope: 'col' }, t)), h('th', { scope: 'col', class: 'n' }, 'Attempt'), h('th', { scope: 'col', class: 'n' }, 'Age'))),
       flightBody));
   const flight = h('section', { class: 'panel', 'aria-labelledby': 'flight-title' },
     h('div', { class: 'head' }, h('h2', { id: 'flight-title' }, 'In flight'), h('span', { class: 'grow' })), flightNone, flightTable, flightMore);
+  const latestTable = callTable('Latest calls, a table');
+  const latest = h('section', { class: 'panel', 'aria-labelledby': 'latest-title', id: 'latest' },
+    h('div', { class: 'head' }, h('h2', { id: 'latest-title' }, 'Latest calls'), h('span', { class: 'grow' }), h('a', { href: href({ all: '1' }) }, 'All calls')), latestTable.el);
   const partial = h('p', { class: 'note', id: 'partial', hidden: true }, 'This ledger is large: the totals are of the part that could be counted in time.');
   const columns = h('div', { class: 'columns' }, h('div', null, chart.el, tools.el, flight), h('div', null, feed.el, store.el));
-  const el = h('div', { class: 'view overview' }, hello.el, top.el, partial, doubt, columns);
+  const el = h('div', { class: 'view overview' }, hello.el, top.el, partial, doubt, columns, latest);
   let last = null;
   let inDoubt = []; // the first page
   let unfolded = false;
@@ -90,6 +94,12 @@ export function overview(feed) {
     flightTable.hidden = calls.length === 0;
   }, 1000);
 
+  const refreshLatest = gently(async () => {
+    const { calls, newest } = await get('calls', { status: 'running,succeeded,failed,in_doubt', limit: shownLatest });
+    latest.querySelector('h2').textContent = newest ? 'Latest calls' : 'Calls'; // some stores list by ID alone
+    latestTable.show(calls);
+  }, 1000);
+
   function one(c) {
     return h('article', { class: 'decide', 'data-id': c.id, 'aria-label': c.tool + ' of ' + c.workflow },
       h('h3', null, link({ call: c.id }, c.tool, { 'data-row': true }), h('span', { class: 'faint' }, ' of '), link({ workflow: c.workflow }, c.workflow, { class: 'soft' }), c.key ? [h('span', { class: 'faint' }, ' · '), c.key] : null),
@@ -114,7 +124,7 @@ export function overview(feed) {
     partial.hidden = !s.partial;
     const empty = s.calls === 0 && !s.partial;
     hello.el.hidden = !empty;
-    columns.hidden = empty;
+    columns.hidden = latest.hidden = empty;
     top.el.hidden = empty;
     doubt.querySelector('h2').textContent = s.needs_decision ? 'Needs a decision' : 'In doubt';
     const count = doubt.querySelector('.count');
@@ -126,6 +136,7 @@ export function overview(feed) {
     if (document.hidden) return;
     if (s.in_doubt || inDoubt.length) refreshDoubt();
     if (s.running || running) refreshFlight();
+    if (s.calls || s.partial) refreshLatest();
     chart.refresh();
   }
 

@@ -1,5 +1,5 @@
 // Pieces that more than one view shows.
-import { h, link, toast } from './dom.js';
+import { h, link, keyed, toast } from './dom.js';
 import { chip, num, when, age, printID, pretty } from './format.js';
 import { resolve } from './dialogs.js';
 
@@ -85,12 +85,9 @@ export function callTable(label) {
   return {
     el,
     show(calls) {
+      keyed(body, calls, (c) => [c.id, c.version, c.status, c.attempts, c.blocked].join(' '), row);
       rows.clear();
-      body.replaceChildren(...calls.map((c) => {
-        const tr = row(c);
-        rows.set(c.id, tr);
-        return tr;
-      }));
+      for (const tr of body.children) rows.set(tr.dataset.id, tr);
     },
     // update returns whether the call is one of those shown; without a call it was removed.
     update(id, call) {

@@ -4,7 +4,7 @@ import { num, stateText } from './format.js';
 import { get } from './api.js';
 import { callTable, failure } from './parts.js';
 
-const names = ['q', 'id', 'wf', 'tool', 'caller', 'key', 'status', 'since', 'until'];
+const names = ['q', 'id', 'wf', 'tool', 'caller', 'key', 'status', 'since', 'until', 'all'];
 const limit = 50;
 
 // wanted returns the search that the URL asks for, null for none.
@@ -83,7 +83,7 @@ function matches(f, c) {
 
 export function search(params, trail, move) {
   const filter = wanted(params);
-  const said = Object.entries(filter).map(([name, value]) => h('a', {
+  const said = Object.entries(filter).filter(([name]) => name !== 'all').map(([name, value]) => h('a', {
     class: 'pill', href: href({ ...filter, [name]: '' }), 'aria-label': `Remove the filter ${name} ${value}`,
   }, h('span', { class: 'faint' }, labels[name] + ' '), name === 'status' ? stateText(value) : value, h('span', { 'aria-hidden': 'true' }, ' ×')));
   const pages = pager(filter, params.get('after') ?? '', trail, move, 'Calls that were found');
