@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/ledger-once/ledger"
 	"github.com/ledger-once/ledger/etcdstore"
 	"github.com/ledger-once/ledger/etcdstore/embedded"
@@ -33,12 +35,20 @@ var exampleServer = sync.OnceValue(func() *embedded.Server {
 	return server
 })
 
-// exampleStore is a store with records of its own, and one claim that it holds.
-func exampleStore(ctx context.Context, prefix string) (*etcdstore.Store, ledger.Record) {
+// A prefix of its own makes a store an empty one.
+func newPrefix() string { return "examples/" + uuid.NewString() }
+
+func openExample(ctx context.Context, prefix string) *etcdstore.Store {
 	store, err := etcdstore.Open(ctx, exampleServer().Endpoints(), &etcdstore.Options{Prefix: prefix})
 	if err != nil {
 		log.Fatal(err)
 	}
+	return store
+}
+
+// exampleStore is a store with records of its own, and one claim that it holds.
+func exampleStore(ctx context.Context) (*etcdstore.Store, ledger.Record) {
+	store := openExample(ctx, newPrefix())
 	claimed, _, err := store.Claim(ctx, exampleClaim(0, "a"))
 	if err != nil {
 		log.Fatal(err)
@@ -54,8 +64,9 @@ func exampleClaim(seen ledger.Version, nonce string) ledger.Claim {
 // Two workers of a fleet, which may be on two machines.
 func Example() {
 	ctx, endpoints := context.Background(), exampleServer().Endpoints() // http://10.0.0.1:2379, ... in earnest
+	prefix := newPrefix()                                               // all workers with the same one share their records
 	for range 2 {
-		store, err := etcdstore.Open(ctx, endpoints, nil)
+		store, err := etcdstore.Open(ctx, endpoints, &etcdstore.Options{Prefix: prefix})
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -103,7 +114,7 @@ func ExampleNew() {
 // One of all that claim wins; guards make the claims.
 func ExampleStore_Claim() {
 	ctx := context.Background()
-	store, _ := exampleStore(ctx, "claim")
+	store, _ := exampleStore(ctx)
 	defer store.Close()
 	standing, won, err := store.Claim(ctx, exampleClaim(0, "b"))
 	fmt.Println(won, standing.Nonce, err)
@@ -112,7 +123,7 @@ func ExampleStore_Claim() {
 
 func ExampleStore_Finish() {
 	ctx := context.Background()
-	store, claimed := exampleStore(ctx, "finish")
+	store, claimed := exampleStore(ctx)
 	defer store.Close()
 	claimed.State, claimed.Result = ledger.StateSucceeded, []byte(`"r-1"`)
 	fmt.Println(store.Finish(ctx, claimed))
@@ -125,7 +136,7 @@ func ExampleStore_Finish() {
 
 func ExampleStore_Tally() {
 	ctx := context.Background()
-	store, claimed := exampleStore(ctx, "tally")
+	store, claimed := exampleStore(ctx)
 	defer store.Close()
 	fmt.Println(store.Tally(ctx, []ledger.Tally{{ID: claimed.ID, Attempts: 2, Blocked: 2}}))
 	record, err := store.Get(ctx, claimed.ID)
@@ -137,7 +148,7 @@ func ExampleStore_Tally() {
 
 func ExampleStore_Get() {
 	ctx := context.Background()
-	store, claimed := exampleStore(ctx, "get")
+	store, claimed := exampleStore(ctx)
 	defer store.Close()
 	record, err := store.Get(ctx, claimed.ID)
 	fmt.Println(record.State, record.Alive, err)
@@ -146,7 +157,7 @@ func ExampleStore_Get() {
 
 func ExampleStore_List() {
 	ctx := context.Background()
-	store, _ := exampleStore(ctx, "list")
+	store, _ := exampleStore(ctx)
 	defer store.Close()
 	for record, err := range store.List(ctx, ledger.Filter{Workflow: "order-42"}) {
 		fmt.Println(record.ID.Tool, err)
@@ -156,7 +167,7 @@ func ExampleStore_List() {
 
 func ExampleStore_Delete() {
 	ctx := context.Background()
-	store, claimed := exampleStore(ctx, "delete")
+	store, claimed := exampleStore(ctx)
 	defer store.Close()
 	fmt.Println(errors.Is(store.Delete(ctx, claimed.ID, claimed.Version), ledger.ErrRunning))
 	claimed.State = ledger.StateFailed
@@ -171,16 +182,16 @@ func ExampleStore_Delete() {
 // A worker that leaves in order gives back what it holds at once; others need not wait for its lease to end.
 func ExampleStore_Close() {
 	ctx := context.Background()
-	store, claimed := exampleStore(ctx, "close")
-	other, err := etcdstore.Open(ctx, exampleServer().Endpoints(), &etcdstore.Options{Prefix: "close"})
-	if err != nil {
-		log.Fatal(err)
-	}
+	prefix := newPrefix()
+	store, other := openExample(ctx, prefix), openExample(ctx, prefix)
 	defer other.Close()
+	claimed, _, err := store.Claim(ctx, exampleClaim(0, "a"))
+	fmt.Println(err)
 	fmt.Println(store.Close())
 	_, won, err := other.Claim(ctx, exampleClaim(claimed.Version, "b"))
 	fmt.Println("takeover:", won, err)
 	// Output:
+	// <nil>
 	// <nil>
 	// takeover: true <nil>
 }
@@ -188,7 +199,7 @@ func ExampleStore_Close() {
 // Guards cancel the contexts of their tools with it.
 func ExampleStore_LeaseLost() {
 	ctx := context.Background()
-	store, claimed := exampleStore(ctx, "lost")
+	store, claimed := exampleStore(ctx)
 	lost := store.LeaseLost(claimed.Owner.Session)
 	_ = store.Close()
 	<-lost
@@ -199,7 +210,7 @@ func ExampleStore_LeaseLost() {
 // A store that claims nothing has no session.
 func ExampleStore_Sessions() {
 	ctx := context.Background()
-	store, claimed := exampleStore(ctx, "sessions")
+	store, claimed := exampleStore(ctx)
 	defer store.Close()
 	all, err := store.Sessions(ctx)
 	fmt.Println(len(all), all[0].ID == claimed.Owner.Session, all[0].Alive, err)
@@ -208,7 +219,7 @@ func ExampleStore_Sessions() {
 
 func ExampleStore_Await() {
 	ctx := context.Background()
-	store, claimed := exampleStore(ctx, "await")
+	store, claimed := exampleStore(ctx)
 	defer store.Close()
 	done := make(chan error)
 	go func() { done <- store.Await(ctx, claimed.ID, claimed.Version) }()
@@ -220,7 +231,7 @@ func ExampleStore_Await() {
 
 func ExampleStore_Watch() {
 	ctx := context.Background()
-	store, claimed := exampleStore(ctx, "watch")
+	store, claimed := exampleStore(ctx)
 	defer store.Close()
 	for change, err := range store.Watch(ctx, ledger.WatchOptions{Filter: ledger.Filter{Workflow: "order-42"}}) {
 		switch {
@@ -239,7 +250,7 @@ func ExampleStore_Watch() {
 
 func ExampleStore_Health() {
 	ctx := context.Background()
-	store, _ := exampleStore(ctx, "health")
+	store, _ := exampleStore(ctx)
 	defer store.Close()
 	health, err := store.Health(ctx)
 	if err != nil {
@@ -256,7 +267,7 @@ func ExampleStore_Health() {
 
 func ExampleMember_NoSpace() {
 	ctx := context.Background()
-	store, _ := exampleStore(ctx, "space")
+	store, _ := exampleStore(ctx)
 	defer store.Close()
 	health, err := store.Health(ctx)
 	if err != nil {
