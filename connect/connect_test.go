@@ -326,6 +326,9 @@ func TestOpenReadOnly(t *testing.T) {
 	if _, err := OpenReadOnly(t.Context(), "sqlite:"+path); !errors.Is(err, ledger.ErrNotFound) {
 		t.Errorf("a missing file: got %v, want ErrNotFound", err)
 	}
+	if _, err := OpenReadOnly(t.Context(), "sqlite:"+filepath.Join(path, "missing", "ledger.db")); !errors.Is(err, ledger.ErrNotFound) {
+		t.Errorf("a missing directory: got %v, want ErrNotFound", err)
+	}
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("after looking: %v", err)
 	}

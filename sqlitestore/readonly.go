@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"path/filepath"
 
 	sqlite3 "modernc.org/sqlite/lib"
 
@@ -34,6 +35,9 @@ func OpenReadOnly(ctx context.Context, path string, o *Options) (*Store, error) 
 func openReadOnly(ctx context.Context, path string, opts Options) (*Store, error) {
 	real, err := locate(path)
 	if err != nil {
+		if _, derr := os.Stat(filepath.Dir(path)); errors.Is(derr, fs.ErrNotExist) {
+			return nil, fmt.Errorf("%s: %w: no ledger is there, nor the directory; name another file", path, ledger.ErrNotFound)
+		}
 		return nil, err
 	}
 	switch exists, empty, err := inspect(real); {
