@@ -87,9 +87,14 @@ func TestStore(t *testing.T) {
 			if storetest.IsWorker() {
 				storetest.Run(t, opener(strings.Split(os.Getenv(envEndpoints), ",")))
 			}
-			c := cluster(t, members)
-			t.Setenv(envEndpoints, strings.Join(c.Endpoints(), ","))
-			storetest.RunWith(t, opener(c.Endpoints()), &storetest.Options{Order: byKey, Leaks: peers})
+			endpoints := func() []string {
+				if *elsewhere != "" {
+					return clusterElsewhere(t, members)
+				}
+				return cluster(t, members).Endpoints()
+			}()
+			t.Setenv(envEndpoints, strings.Join(endpoints, ","))
+			storetest.RunWith(t, opener(endpoints), &storetest.Options{Order: byKey, Leaks: peers})
 		})
 	}
 }
