@@ -63,9 +63,13 @@ func TestFacets(t *testing.T) {
 	stores := []*Store{a, openTest(t, path)}
 	rnd := rand.New(rand.NewPCG(1, 2))
 	began := time.Now()
+	odd := "a\x00b \"ü\u2028\x1b😀"
 	claim := func(s *Store, c ledger.Claim, k int) {
 		t.Helper()
 		c.Next.Owner.Caller, c.Next.Key = fmt.Sprintf("caller-%d", rnd.IntN(5)), fmt.Sprintf("key-%d", k)
+		if k == 11 {
+			c.Next.Owner.Caller, c.Next.Key = odd, odd
+		}
 		c.Next.Started = began.Add(time.Duration(rnd.IntN(1000)) * time.Second)
 		r, won, err := s.Claim(t.Context(), c)
 		if err != nil || !won {
@@ -75,7 +79,9 @@ func TestFacets(t *testing.T) {
 		if r.State == ledger.StateRunning {
 			return
 		}
-		if rnd.IntN(4) == 0 { // the last word on it is another's
+		if k == 11 {
+			r.Owner.Caller = odd
+		} else if rnd.IntN(4) == 0 { // the last word on it is another's
 			r.Owner.Caller = "settler"
 		}
 		r.Finished = r.Started
@@ -113,7 +119,7 @@ func TestFacets(t *testing.T) {
 	}
 	late := began.Add(900 * time.Second)
 	for _, f := range []ledger.Filter{
-		{Caller: "caller-1"}, {Caller: "settler"}, {Caller: "agent-A"}, {Caller: "nobody"}, {Key: "key-7"}, {Key: "key-2000"}, {Key: "none"},
+		{Caller: "caller-1"}, {Caller: "settler"}, {Caller: "agent-A"}, {Caller: odd}, {Key: odd}, {Caller: "nobody"}, {Key: "key-7"}, {Key: "key-2000"}, {Key: "none"},
 		{Fingerprint: first[0].ID.Fingerprint}, {Fingerprint: first[len(first)-9].ID.Fingerprint[:6]}, {Fingerprint: "7"}, {Fingerprint: "a", Tool: "tool-1"},
 		{Tool: "tool-1"}, {Tool: "charge_card"}, {Since: began}, {Since: late}, {Until: began}, {Since: began.Add(500 * time.Second), Until: late},
 		{Caller: "caller-2", Since: late}, {Caller: "caller-2", Tool: "tool-2"}, {Workflow: "order-42", Caller: "caller-3"},
@@ -126,14 +132,14 @@ func TestFacets(t *testing.T) {
 			t.Errorf("nothing is found by %+v, which tests nothing", f)
 		}
 	}
-	odd := 0
+	wrong := 0
 	err := a.readers.use(t.Context(), a, func(r *reader) (err error) {
-		odd, err = number(r.c, `WITH old AS (`+selectFacets+` WHERE workflow IS NOT NULL AND rec < (SELECT calls FROM totals WHERE tool = ''))
+		wrong, err = number(r.c, `WITH old AS (`+selectFacets+` WHERE workflow IS NOT NULL AND rec < (SELECT calls FROM totals WHERE tool = ''))
 			SELECT count(*) FROM (SELECT * FROM (SELECT * FROM old EXCEPT SELECT * FROM facets) UNION ALL SELECT * FROM (SELECT * FROM facets EXCEPT SELECT * FROM old))`)
 		return err
 	})
-	if err != nil || odd != 0 {
-		t.Errorf("%d rows of facets differ from their records, %v", odd, err)
+	if err != nil || wrong != 0 {
+		t.Errorf("%d rows of facets differ from their records, %v", wrong, err)
 	}
 }
 
