@@ -6,20 +6,15 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
-
-	"github.com/ledger-once/ledger/internal/benchkit"
-	"github.com/ledger-once/ledger/internal/benchkit/rounds"
 )
 
 func TestMain(m *testing.M) {
@@ -44,7 +39,7 @@ func tiny(t *testing.T, only string) options {
 	}
 	return options{out: t.TempDir(), dir: t.TempDir(), only: regexp.MustCompile(only), exe: exe, plan: plan{
 		round: 20 * time.Millisecond, rounds: 2, callers: []int{1, 4}, records: []int{20, 50}, etcdRecs: []int{20, 50},
-		settle: 20 * time.Millisecond, othersCallers: []int{1, 3}, growth: 200, etcdGrow: 200, workers: []int{2}, waiters: []int{3}, argBytes: []int{1000}, fillFor: time.Minute,
+		warm: 10, settle: 20 * time.Millisecond, othersCallers: []int{1, 3}, growth: 200, etcdGrow: 200, workers: []int{2}, waiters: []int{3}, argBytes: []int{1000}, fillFor: time.Minute,
 	}}
 }
 
@@ -199,67 +194,5 @@ func TestFloors(t *testing.T) {
 	}
 	if len(want) > 0 {
 		t.Errorf("there are no such floors: %v", want)
-	}
-}
-
-// The ways, for benchstat:
-//
-//	go test ./bench -run ^$ -bench . -count 10 | benchstat -col /way -
-func BenchmarkSQLite(b *testing.B) {
-	ways, err := benchkit.SQLite(b.Context(), b.TempDir())
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		if err := benchkit.Close(ways); err != nil {
-			b.Error(err)
-		}
-	})
-	each(b, ways)
-}
-
-func BenchmarkEtcd(b *testing.B) {
-	for _, members := range []int{1, 3} {
-		b.Run(fmt.Sprintf("members=%d", members), func(b *testing.B) {
-			f := &fleet{}
-			if err := f.start(b.Context(), &runner{dir: b.TempDir()}, members, "etcd"); err != nil {
-				b.Fatal(err)
-			}
-			b.Cleanup(func() {
-				if err := f.servers.Close(); err != nil {
-					b.Error(err)
-				}
-			})
-			ways, err := benchkit.Etcd(b.Context(), f.servers.Endpoints())
-			if err != nil {
-				b.Fatal(err)
-			}
-			each(b, ways)
-			if err := benchkit.Close(ways); err != nil {
-				b.Error(err)
-			}
-		})
-	}
-}
-
-func each(b *testing.B, ways []rounds.Way) {
-	for _, callers := range []int{1, 16, 128} {
-		for _, w := range ways {
-			b.Run(fmt.Sprintf("callers=%d/way=%s", callers, strings.ReplaceAll(w.Name, " ", "-")), func(b *testing.B) {
-				b.ReportAllocs()
-				var wg sync.WaitGroup
-				for range callers {
-					wg.Go(func() {
-						for range max(b.N/callers, 1) {
-							if err := w.Call(b.Context(), rounds.RandomID()); err != nil {
-								b.Error(err)
-								return
-							}
-						}
-					})
-				}
-				wg.Wait()
-			})
-		}
 	}
 }

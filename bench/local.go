@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -54,30 +55,51 @@ type thing struct {
 	do   func() error
 }
 
-// local measures what needs no disk, and duplicates that ask the store.
-func (r *runner) local(ctx context.Context, name string) (err error) {
-	dir, err := r.place(name)
-	if err != nil {
-		return err
+// locals are the things that need no disk, and duplicates that ask the store.
+type locals struct {
+	things   []thing // the first one is a duplicate that this process remembers
+	accesses func() int64
+	closers  []func() error
+}
+
+func (l *locals) close() error {
+	var errs []error
+	for _, f := range slices.Backward(l.closers) {
+		errs = append(errs, f())
 	}
-	path := filepath.Join(dir, "ledger.db")
-	first, err := sqlitestore.Open(ctx, path, nil)
+	return errors.Join(errs...)
+}
+
+func openLocals(ctx context.Context, dir string) (_ *locals, err error) {
+	l := &locals{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, l.close())
+		}
+	}()
+	s, err := sqlitestore.Open(ctx, filepath.Join(dir, "ledger.db"), nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer func() { err = errors.Join(err, first.Close()) }()
-	store := &counted{Store: first}
-	g, err := ledger.New(store, nil)
+	l.closers = append(l.closers, s.Close)
+	store := &counted{Store: s}
+	l.accesses = store.n.Load
+	guard := func(o *ledger.Options) (*ledger.Guard, error) {
+		g, err := ledger.New(store, o)
+		if err == nil {
+			l.closers = append(l.closers, func() error { return g.Close(context.WithoutCancel(ctx)) })
+		}
+		return g, err
+	}
+	g, err := guard(nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer func() { err = errors.Join(err, g.Close(context.WithoutCancel(ctx))) }()
 	// A guard that remembers one record only: with two in turns, it asks the store each time.
-	forgetful, err := ledger.New(store, &ledger.Options{CacheSize: 1})
+	forgetful, err := guard(&ledger.Options{CacheSize: 1})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer func() { err = errors.Join(err, forgetful.Close(context.WithoutCancel(ctx))) }()
 	in := []rounds.ChargeArgs{rounds.Charge("one"), rounds.Charge("two")}
 	call := func(g *ledger.Guard, i int) error {
 		_, err := ledger.Do(ctx, g, ledger.Call{Tool: "charge_card", Args: in[i]}, func(context.Context) (int, error) { return 1, nil })
@@ -91,12 +113,12 @@ func (r *runner) local(ctx context.Context, name string) (err error) {
 	}
 	for i := range in {
 		if err := call(g, i); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	h, err := fingerprint.New(fingerprint.Rules{}, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	buf := make([]byte, 0, 16<<10)
 	sum := func(v any) func() error {
@@ -109,24 +131,38 @@ func (r *runner) local(ctx context.Context, name string) (err error) {
 		}
 	}
 	turn := 0
-	things := []thing{
+	l.things = []thing{
 		{"duplicate, local cache", func() error { return duplicate(g, 0) }},
 		{"duplicate, from the store", func() error { turn ^= 1; return duplicate(forgetful, turn) }},
 		{"fingerprint, five-field struct", sum(in[0])},
 		{"fingerprint, map", sum(map[string]any{"ID": "one", "Customer": "cus_9s6XKzkNRiz8i3", "Amount": 4200, "Currency": "eur", "Rate": 1.25})},
 		{"fingerprint, 4 KiB of JSON", sum(map[string]any{"text": strings.Repeat("words and more ", 270), "n": 1.5})},
 	}
-	if err := r.timeAll(ctx, Cell{Name: name, Group: "local", Unit: "µs"}, things); err != nil {
+	return l, nil
+}
+
+// local measures them.
+func (r *runner) local(ctx context.Context, name string) (err error) {
+	dir, err := r.place(name)
+	if err != nil {
 		return err
 	}
-	before := store.n.Load()
+	l, err := openLocals(ctx, dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.close()) }()
+	if err := r.timeAll(ctx, Cell{Name: name, Group: "local", Unit: "µs"}, l.things); err != nil {
+		return err
+	}
+	before := l.accesses()
 	const calls = 1000
 	for range calls {
-		if err := duplicate(g, 0); err != nil {
+		if err := l.things[0].do(); err != nil {
 			return err
 		}
 	}
-	n := float64(store.n.Load()-before) / calls
+	n := float64(l.accesses()-before) / calls
 	r.result.Cells = append(r.result.Cells, Cell{Name: "accesses", Unit: "a call", Rows: []Row{figure("store accesses of a local duplicate", n)}})
 	return nil
 }

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/ledger-once/ledger/internal/benchkit"
 )
 
 func main() {
@@ -43,6 +45,7 @@ type options struct {
 type plan struct {
 	round    time.Duration // of one way
 	rounds   int
+	warm     int           // calls of each way on SQLite before it is compared
 	settle   time.Duration // of a worker before it is compared
 	callers  []int
 	records  []int // stored in SQLite
@@ -58,7 +61,7 @@ type plan struct {
 }
 
 func quickPlan() plan {
-	return plan{round: 120 * time.Millisecond, rounds: 5, settle: time.Second, callers: []int{1, 16, 128, 512}, othersCallers: []int{1, 16, 128}, records: []int{1e3, 1e4, 1e5}, etcdRecs: []int{1e3, 1e4},
+	return plan{round: 120 * time.Millisecond, rounds: 5, warm: benchkit.FirstRound, settle: time.Second, callers: []int{1, 16, 128, 512}, othersCallers: []int{1, 16, 128}, records: []int{1e3, 1e4, 1e5}, etcdRecs: []int{1e3, 1e4},
 		growth: 1e5, etcdGrow: 4e4, workers: []int{1, 4, 16}, waiters: []int{1, 10, 100, 1000}, argBytes: []int{100, 1 << 10, 10 << 10, 100 << 10, 1e6}, fillFor: 20 * time.Second}
 }
 

@@ -40,7 +40,7 @@ func (r *runner) sqlite() stage {
 			if err != nil {
 				return err
 			}
-			ways, err = benchkit.SQLite(ctx, dir)
+			ways, err = benchkit.SQLite(ctx, dir, r.o.plan.warm)
 			return err
 		},
 		close: func() error { return benchkit.Close(ways) },

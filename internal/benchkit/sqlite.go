@@ -19,17 +19,17 @@ import (
 	"github.com/ledger-once/ledger/sqlitestore"
 )
 
-// firstRound is how many calls one after the other fill the log of a new file until it begins again at its start.
+// FirstRound is how many calls one after the other fill the log of a new file until it begins again at its start.
 // While the log grows, each fsync writes the file's new length as well, which costs up to as much as the rest:
 // a state that a file leaves in its first seconds.
-const firstRound = 2500
+const FirstRound = 2500
 
 // SQLite returns the ways on SQLite, each on a file of its own below dir, all with WAL and
-// synchronous=FULL, past the first round of their logs. The first is the base: two bare transactions.
-func SQLite(ctx context.Context, dir string) ([]rounds.Way, error) {
+// synchronous=FULL, after so many calls each; FirstRound takes them past the first round of their logs. The first is the base: two bare transactions.
+func SQLite(ctx context.Context, dir string, warm int) ([]rounds.Way, error) {
 	ways, err := openSQLite(ctx, dir)
 	for _, w := range ways {
-		for range firstRound {
+		for range warm {
 			if err == nil {
 				err = w.Call(ctx, rounds.RandomID())
 			}
