@@ -63,7 +63,11 @@ func TestAll(t *testing.T) {
 	}
 	o := tiny(t, "")
 	o.readme, o.profile = filepath.Join(t.TempDir(), "README.md"), t.TempDir()
-	if err := os.WriteFile(o.readme, []byte("above\n"+beginMark+"old"+endMark+"\nbelow\n"), 0o644); err != nil {
+	page, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(o.readme, page, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
@@ -115,12 +119,21 @@ func TestAll(t *testing.T) {
 			t.Errorf("%s has a point that is no number", name)
 		}
 	}
-	page, err := os.ReadFile(o.readme)
+	filled, err := os.ReadFile(o.readme)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s := string(page); !strings.HasPrefix(s, "above\n") || !strings.HasSuffix(s, "\nbelow\n") || strings.Contains(s, "old"+endMark) || !strings.Contains(s, "duplicate from the local cache") {
-		t.Errorf("the page is:\n%s", s)
+	if text := string(filled); strings.Count(text, "Not measured in this run.") != 1 || !strings.Contains(text, "| duplicate from the local cache") { // only others was not
+		t.Errorf("the page is:\n%s", text)
+	}
+	links := regexp.MustCompile(`\]\(([^)]+\.svg)\)`).FindAllStringSubmatch(string(filled), -1)
+	for _, m := range links {
+		if _, err := os.Stat(filepath.Join(filepath.Dir(o.readme), filepath.FromSlash(m[1]))); err != nil {
+			t.Errorf("the page links a plot that there is not: %v", err)
+		}
+	}
+	if len(links) != len(svgs) {
+		t.Errorf("the page links %d plots of %d", len(links), len(svgs))
 	}
 	if profiles, err := filepath.Glob(filepath.Join(o.profile, "sqlite-callers=4.*.pprof")); err != nil || len(profiles) != 4 {
 		t.Errorf("got the profiles %q, %v", profiles, err)

@@ -104,7 +104,7 @@ func (s Spread) String() string { return fmt.Sprintf("%.4g [%.4g..%.4g]", s.Medi
 func table(out io.Writer, r *Result) {
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	if r.Partial {
-		_, _ = fmt.Fprintln(w, "PARTIAL: the run was interrupted; what is missing below was not measured.")
+		_, _ = fmt.Fprintln(w, "PARTIAL: the run was interrupted, or a part failed; what is missing below was not measured.")
 	}
 	for _, note := range r.Notes {
 		_, _ = fmt.Fprintln(w, "NOTE:", note)

@@ -80,7 +80,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, progress io.Writ
 	var o options
 	f.StringVar(&o.out, "out", "", "write results.json and the plots here")
 	f.StringVar(&o.dir, "dir", "", "put the measured files here, on the disk to measure; defaults to the system's place for temporary files")
-	f.StringVar(&o.readme, "readme", "", "fill the generated section of this file")
+	f.StringVar(&o.readme, "readme", "", "fill the generated places of this page, such as bench/README.md; all of it from this run")
 	f.StringVar(&o.profile, "profile", "", "write profiles (cpu, mutex, block, allocs) of each cell here; it makes all slower")
 	f.BoolVar(&o.quick, "quick", false, "measure in less than 3 minutes")
 	others := f.Bool("others", false, "measure other libraries, which are built from bench/others; on unless --quick")
@@ -108,28 +108,47 @@ func run(ctx context.Context, args []string, in io.Reader, out, progress io.Writ
 	if o.quick {
 		o.plan = quickPlan()
 	}
-	return measure(ctx, o, "go run ./bench "+strings.Join(args, " "), out, progress)
+	return measure(ctx, o, command(args), out, progress)
 }
 
+// command is what repeats this run in a shell.
+func command(args []string) string {
+	words := []string{"go run ./bench"}
+	for _, a := range args {
+		if strings.ContainsAny(a, " \t'\"\\|&;<>()$`*?[]^#~{}") {
+			a = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+		}
+		words = append(words, a)
+	}
+	return strings.Join(words, " ")
+}
+
+// measure returns an error if a part failed; the rest is measured and written all the same.
 func measure(ctx context.Context, o options, command string, out, progress io.Writer) (err error) {
+	if err := o.ready(); err != nil {
+		return err
+	}
 	dir, err := os.MkdirTemp(o.dir, "bench-")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	r := &runner{o: o, dir: dir, progress: progress, result: newResult(command, o.quick)}
-	if err := r.all(ctx); err != nil && ctx.Err() == nil {
-		return err
+	failed := r.all(ctx)
+	if ctx.Err() != nil {
+		failed = nil // that it was interrupted is said by the result
 	}
 	res := r.result
-	res.Partial = ctx.Err() != nil
+	res.Partial = ctx.Err() != nil || failed != nil
 	res.Took = time.Since(res.Started).Round(time.Second).String()
 	res.Floors = floors(res)
 	table(out, res)
+	return errors.Join(failed, o.write(res))
+}
+
+// write puts the result into files.
+func (o *options) write(res *Result) error {
 	if o.out != "" {
-		if err := os.MkdirAll(o.out, 0o755); err != nil {
-			return err
-		}
 		if err := res.save(filepath.Join(o.out, "results.json")); err != nil {
 			return err
 		}
@@ -139,6 +158,26 @@ func measure(ctx context.Context, o options, command string, out, progress io.Wr
 	}
 	if o.readme != "" {
 		return fillReadme(o.readme, o.out, res)
+	}
+	return nil
+}
+
+// ready finds out before a long run whether its result can be written.
+func (o *options) ready() error {
+	if o.out != "" {
+		if err := os.MkdirAll(o.out, 0o755); err != nil {
+			return err
+		}
+	}
+	if o.readme == "" {
+		return nil
+	}
+	page, err := os.ReadFile(o.readme)
+	if err != nil {
+		return err
+	}
+	if err := checkPage(string(page)); err != nil {
+		return fmt.Errorf("%s: %w", o.readme, err)
 	}
 	return nil
 }

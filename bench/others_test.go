@@ -62,7 +62,7 @@ func TestOthers(t *testing.T) {
 			t.Errorf("it does not tell %q, only %q", want, r.Notes)
 		}
 	}
-	if page := markdown("plots", r); !strings.Contains(page, "\n> one that ends") || !strings.Contains(page, "(plots/others.svg)") {
+	if page := summary(r) + section("others", "plots", r); !strings.Contains(page, "\n> one that ends") || !strings.Contains(page, "(plots/others.svg)") {
 		t.Errorf("the page is:\n%s", page)
 	}
 }

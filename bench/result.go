@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -15,7 +16,7 @@ type Result struct {
 	Started time.Time
 	Took    string
 	Quick   bool
-	Partial bool // it was interrupted: what is missing was not measured
+	Partial bool // it was interrupted, or a part failed: what is missing was not measured
 	Machine Machine
 	Cells   []Cell
 	Floors  []Floor
@@ -26,6 +27,7 @@ type Result struct {
 type Machine struct {
 	OS, Arch, Go string
 	CPUs         int
+	CPU          string `json:",omitempty"` // its model, where the system tells
 }
 
 // A Cell is measured in one piece: its rows in turns, round after round.
@@ -73,7 +75,19 @@ func paired(a, b []float64) Spread {
 
 func newResult(command string, quick bool) *Result {
 	return &Result{Version: 1, Command: command, Started: time.Now().UTC().Truncate(time.Second), Quick: quick,
-		Machine: Machine{runtime.GOOS, runtime.GOARCH, runtime.Version(), runtime.NumCPU()}}
+		Machine: Machine{runtime.GOOS, runtime.GOARCH, runtime.Version(), runtime.NumCPU(), processor()}}
+}
+
+// processor is its model as Linux names it; "" where nobody does.
+func processor() string {
+	info, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return ""
+	}
+	_, rest, _ := strings.Cut(string(info), "model name")
+	line, _, _ := strings.Cut(rest, "\n")
+	_, name, _ := strings.Cut(line, ":")
+	return strings.TrimSpace(name)
 }
 
 func (r *Result) save(path string) error {

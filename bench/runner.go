@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -38,7 +39,9 @@ type stage struct {
 	close func() error // nil: nothing to close
 }
 
+// all goes on with the next stage where one fails.
 func (r *runner) all(ctx context.Context) error {
+	var failed []error
 	stages := r.stages()
 	for i := range stages {
 		wanted := stages[i].cells[:0]
@@ -55,12 +58,16 @@ func (r *runner) all(ctx context.Context) error {
 			continue
 		}
 		if err := r.stage(ctx, s); err != nil {
-			return err
+			if ctx.Err() != nil {
+				return err
+			}
+			r.note("failed, and what comes after it in its stage was not measured: %v", err)
+			failed = append(failed, err)
 		}
 	}
 	r.show("done", "")
 	_, _ = fmt.Fprintln(r.progress)
-	return nil
+	return errors.Join(failed...)
 }
 
 func (r *runner) stage(ctx context.Context, s stage) (err error) {

@@ -28,8 +28,8 @@ func plots(dir string, r *Result) error {
 			of          func(Row) *Spread
 		}{
 			{name, "", func(row Row) *Spread { return &row.Value }},
-			{name + "-p50", "p50, µs", func(row Row) *Spread { return row.P50 }},
-			{name + "-p99", "p99, µs", func(row Row) *Spread { return row.P99 }},
+			{name + "-p50", "p50, µs", latency("p50")},
+			{name + "-p99", "p99, µs", latency("p99")},
 		} {
 			lines, unit := linesOf(r, group, p.of)
 			if len(lines) == 0 {
