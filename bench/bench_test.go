@@ -186,6 +186,14 @@ func TestSpreads(t *testing.T) {
 	}
 }
 
+func TestNumber(t *testing.T) {
+	for v, want := range map[float64]string{0: "0", 1.23456: "1.235", 9999.4: "9999", 12345: "12,350", -13572468: "-13,570,000", 99996: "100,000", 0.00012: "0.00012"} {
+		if got := number(v); got != want {
+			t.Errorf("%g: got %s, want %s", v, got, want)
+		}
+	}
+}
+
 func TestFloors(t *testing.T) {
 	r := &Result{Cells: []Cell{
 		{Name: "sqlite/callers=128", Rows: []Row{{Name: "guarded call", Ratios: map[string]Spread{"bare transactions": {9, 7, 11}}}}},

@@ -3,7 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
-	"strings"
+	"math"
 	"text/tabwriter"
 )
 
@@ -99,7 +99,25 @@ func (f Floor) want() string {
 }
 
 // String is the median and, in brackets, the least and the greatest.
-func (s Spread) String() string { return fmt.Sprintf("%.4g [%.4g..%.4g]", s.Median, s.Min, s.Max) }
+func (s Spread) String() string {
+	return fmt.Sprintf("%s [%s..%s]", number(s.Median), number(s.Min), number(s.Max))
+}
+
+// number shows four digits that count, without an exponent, and groups those of great numbers by thousands.
+func number(v float64) string {
+	if math.Abs(v) < 10_000 {
+		return fmt.Sprintf("%.4g", v)
+	}
+	unit := math.Pow(10, math.Floor(math.Log10(math.Abs(v)))-3)
+	digits := fmt.Sprintf("%.0f", math.Abs(math.Round(v/unit)*unit))
+	for i := len(digits) - 3; i > 0; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	if v < 0 {
+		return "-" + digits
+	}
+	return digits
+}
 
 func table(out io.Writer, r *Result) {
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
@@ -137,5 +155,5 @@ func median(s *Spread) string {
 	if s == nil {
 		return ""
 	}
-	return strings.TrimSpace(fmt.Sprintf("%.4g", s.Median))
+	return number(s.Median)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -178,7 +179,7 @@ func across(b *strings.Builder, group, axis string, cells []Cell) {
 	write := func(title string, of func(c Cell, row Row) string) {
 		fmt.Fprintf(b, "| %s: %s |", group, title)
 		for _, c := range cells {
-			fmt.Fprintf(b, " %g |", c.X)
+			fmt.Fprintf(b, " %s |", number(c.X))
 		}
 		b.WriteString("\n|---|" + strings.Repeat("---|", len(cells)) + "\n")
 		for _, name := range names {
@@ -196,11 +197,16 @@ func across(b *strings.Builder, group, axis string, cells []Cell) {
 	}
 	write(cells[0].Unit+", by "+axis, func(_ Cell, row Row) string { return row.Value.String() })
 	if compared {
-		write("times the first row", against)
+		write("times the first row", func(c Cell, row Row) string {
+			if row.Name == c.Rows[0].Name {
+				return "1"
+			}
+			return against(c, row)
+		})
 	}
 	if timed {
 		write("latency, p50 / p99, µs", func(_ Cell, row Row) string {
-			return strings.TrimPrefix(median(row.P50)+" / "+median(row.P99), " / ")
+			return cmp.Or(median(row.P50), "–") + " / " + cmp.Or(median(row.P99), "–")
 		})
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // A line of a plot, over a logarithmic x; its band goes from the least to the greatest.
@@ -17,7 +18,10 @@ type line struct {
 	y    []Spread
 }
 
-var colours = []string{"#4363d8", "#808080", "#3cb44b", "#f58231", "#e6194b", "#911eb4", "#008080"}
+// ours is the guarded call's colour in every plot; the others' follow.
+const ours = "#4363d8"
+
+var colours = []string{"#808080", "#3cb44b", "#f58231", "#e6194b", "#911eb4", "#008080"}
 
 // plots writes a plot of the values, and of the latencies where there are some, for each group of cells.
 func plots(dir string, r *Result) error {
@@ -38,7 +42,7 @@ func plots(dir string, r *Result) error {
 			if p.title != "" {
 				unit = p.title
 			}
-			if err := os.WriteFile(filepath.Join(dir, p.file+".svg"), []byte(svg(group+": "+unit, lines)), 0o644); err != nil {
+			if err := os.WriteFile(filepath.Join(dir, p.file+".svg"), []byte(svg(group+": "+unit, sections[sectionOf(group)], lines)), 0o644); err != nil {
 				return err
 			}
 		}
@@ -80,8 +84,14 @@ func linesOf(r *Result, group string, of func(Row) *Spread) (lines []line, unit 
 }
 
 // svg draws the lines with both axes logarithmic. It needs one line with one point at least, all values above 0.
-func svg(title string, lines []line) string {
-	const width, height, left, right, top, bottom = 760, 400, 70, 210, 40, 40
+func svg(title, axis string, lines []line) string {
+	const height, left, area, top, bottom = 420, 70, 480, 40, 60
+	longest := 0
+	for _, l := range lines {
+		longest = max(longest, utf8.RuneCountInString(l.name))
+	}
+	right := 24 + 7*longest // the names stand there
+	width := left + area + right
 	loX, hiX, loY, hiY := math.Inf(1), 0.0, math.Inf(1), 0.0
 	for _, l := range lines {
 		loX, hiX = min(loX, slices.Min(l.x)), max(hiX, slices.Max(l.x))
@@ -95,7 +105,7 @@ func svg(title string, lines []line) string {
 		}
 		return from + (to-from)*math.Log(v/lo)/math.Log(hi/lo)
 	}
-	px := func(x float64) float64 { return at(x, loX, hiX, left, width-right) }
+	px := func(x float64) float64 { return at(x, loX, hiX, left, left+area) }
 	py := func(y float64) float64 { return at(y, loY, hiY, height-bottom, top) }
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="12"><rect width="100%%" height="100%%" fill="white"/>`, width, height)
@@ -103,15 +113,21 @@ func svg(title string, lines []line) string {
 	for e := math.Floor(math.Log10(loY)); e <= math.Ceil(math.Log10(hiY)); e++ {
 		for _, m := range []float64{1, 2, 5} {
 			if y := m * math.Pow(10, e); y >= loY && y <= hiY {
-				fmt.Fprintf(&b, `<path d="M%d %.1fH%d" stroke="#e5e5e5"/><text x="%d" y="%.1f" text-anchor="end">%g</text>`+"\n", left, py(y), width-right, left-6, py(y)+4, y)
+				fmt.Fprintf(&b, `<path d="M%d %.1fH%d" stroke="#e5e5e5"/><text x="%d" y="%.1f" text-anchor="end">%s</text>`+"\n", left, py(y), left+area, left-6, py(y)+4, number(y))
 			}
 		}
 	}
 	for _, x := range lines[0].x {
-		fmt.Fprintf(&b, `<path d="M%.1f %dV%d" stroke="#e5e5e5"/><text x="%.1f" y="%d" text-anchor="middle">%g</text>`+"\n", px(x), top, height-bottom, px(x), height-bottom+18, x)
+		fmt.Fprintf(&b, `<path d="M%.1f %dV%d" stroke="#e5e5e5"/><text x="%.1f" y="%d" text-anchor="middle">%s</text>`+"\n", px(x), top, height-bottom, px(x), height-bottom+18, number(x))
 	}
+	fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="middle">%s</text>`+"\n", left+area/2, height-12, html.EscapeString(axis))
+	others := 0
 	for i, l := range lines {
-		colour := colours[i%len(colours)]
+		colour, thick := ours, 3
+		if l.name != "guarded call" {
+			colour, thick = colours[others%len(colours)], 2
+			others++
+		}
 		var up, down, middle []string
 		for k, x := range l.x {
 			up = append(up, fmt.Sprintf("%.1f,%.1f", px(x), py(l.y[k].Max)))
@@ -121,7 +137,7 @@ func svg(title string, lines []line) string {
 		}
 		slices.Reverse(down)
 		fmt.Fprintf(&b, `<polygon points="%s" fill="%s" fill-opacity="0.12"/>`, strings.Join(append(up, down...), " "), colour)
-		fmt.Fprintf(&b, `<polyline points="%s" fill="none" stroke="%s" stroke-width="2"/>`, strings.Join(middle, " "), colour)
+		fmt.Fprintf(&b, `<polyline points="%s" fill="none" stroke="%s" stroke-width="%d"/>`, strings.Join(middle, " "), colour, thick)
 		fmt.Fprintf(&b, `<text x="%d" y="%d" fill="%s">%s</text>`+"\n", width-right+12, top+12+18*i, colour, html.EscapeString(l.name))
 	}
 	b.WriteString("</svg>\n")

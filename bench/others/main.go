@@ -37,8 +37,8 @@ type library struct {
 }
 
 var libraries = []library{
-	{"dbos", "DBOS Transact, workflow of one step", "github.com/dbos-inc/dbos-transact-golang", false, openDBOS},
-	{"go-workflows", "go-workflows, workflow of one activity", "github.com/cschleiden/go-workflows", true, openWorkflows},
+	{"dbos", "DBOS Transact", "github.com/dbos-inc/dbos-transact-golang", false, openDBOS},
+	{"go-workflows", "go-workflows", "github.com/cschleiden/go-workflows", true, openWorkflows},
 }
 
 func run(ctx context.Context, args []string, in io.Reader, out io.Writer) (err error) {
