@@ -220,6 +220,7 @@ func (d *Dashboard) find(ctx context.Context, q query) (listing, error) {
 		q.id = q.text
 	case q.text != "":
 		// A key first; where there is none, the beginning of a fingerprint, then a workflow, then a tool.
+		p, err := listing{Calls: []*callview.Call{}}, error(nil)
 		for _, as := range []func() bool{
 			func() bool { f.Key = q.text; return q.filter.Key == "" },
 			func() bool { f.Key, f.Fingerprint = q.filter.Key, q.text; return isDigits(q.text) },
@@ -229,12 +230,12 @@ func (d *Dashboard) find(ctx context.Context, q query) (listing, error) {
 			if !as() {
 				continue
 			}
-			p, err := d.page(ctx, f, q.limit)
-			if err != nil || len(p.Calls) > 0 {
+			p, err = d.page(ctx, f, q.limit)
+			if err != nil || len(p.Calls) > 0 || p.Partial { // partial: it is not known that there is none
 				return p, err
 			}
 		}
-		return listing{Calls: []*callview.Call{}}, nil
+		return p, nil
 	}
 	if q.id != "" {
 		id, err := ledger.ParseID(q.id)
@@ -268,9 +269,14 @@ func (d *Dashboard) page(ctx context.Context, f ledger.Filter, limit int) (listi
 	sctx, cancel := context.WithTimeout(ctx, scanFor)
 	defer cancel()
 	var all iter.Seq2[ledger.Record, error]
+	prefix := ""
 	if s, ok := d.store.(ledger.NewestLister); ok {
 		all, p.Newest = s.ListNewest(sctx, f), true
-	} else {
+	} else { // all that is looked through is seen here: so a search that takes too long goes on from there
+		prefix, f.Fingerprint = f.Fingerprint, ""
+		if prefix != "" {
+			f.Limit = 0
+		}
 		all = d.store.List(sctx, f)
 	}
 	last := f.After
@@ -281,6 +287,10 @@ func (d *Dashboard) page(ctx context.Context, f ledger.Filter, limit int) (listi
 				return p, nil
 			}
 			return p, err
+		}
+		if !strings.HasPrefix(rec.ID.Fingerprint, prefix) {
+			last = rec.ID
+			continue
 		}
 		if len(p.Calls) == limit {
 			p.Next = next(last)

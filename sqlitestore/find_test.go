@@ -60,6 +60,16 @@ func TestFacets(t *testing.T) {
 	a := openTest(t, path)
 	const n = 6 * freshAfter
 	fill(t, a, n)
+	// One whose fingerprint has a zero byte, and one that is long.
+	if err := a.begin(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	err := errors.Join(a.writer.c.run(`UPDATE records SET fingerprint = 'ab' || char(0) || 'cd' WHERE rec = 5;
+		UPDATE records SET data = json_set(data, '$.args', '"' || printf('%.20000c', 'x') || '"') WHERE rec = 6`), a.writer.c.run("COMMIT"))
+	a.turn.give()
+	if err != nil {
+		t.Fatal(err)
+	}
 	stores := []*Store{a, openTest(t, path)}
 	rnd := rand.New(rand.NewPCG(1, 2))
 	began := time.Now()
@@ -120,7 +130,7 @@ func TestFacets(t *testing.T) {
 	late := began.Add(900 * time.Second)
 	for _, f := range []ledger.Filter{
 		{Caller: "caller-1"}, {Caller: "settler"}, {Caller: "agent-A"}, {Caller: odd}, {Key: odd}, {Caller: "nobody"}, {Key: "key-7"}, {Key: "key-2000"}, {Key: "none"},
-		{Fingerprint: first[0].ID.Fingerprint}, {Fingerprint: first[len(first)-9].ID.Fingerprint[:6]}, {Fingerprint: "7"}, {Fingerprint: "a", Tool: "tool-1"},
+		{Fingerprint: first[0].ID.Fingerprint}, {Fingerprint: first[len(first)-9].ID.Fingerprint[:6]}, {Fingerprint: "7"}, {Fingerprint: "ab\x00c"}, {Fingerprint: "a", Tool: "charge_card"},
 		{Tool: "tool-1"}, {Tool: "charge_card"}, {Since: began}, {Since: late}, {Until: began}, {Since: began.Add(500 * time.Second), Until: late},
 		{Caller: "caller-2", Since: late}, {Caller: "caller-2", Tool: "tool-2"}, {Workflow: "order-42", Caller: "caller-3"},
 		{States: []ledger.State{ledger.StateFailed}}, {States: []ledger.State{ledger.StateInDoubt}}, {States: []ledger.State{ledger.StateRunning}},
@@ -133,13 +143,56 @@ func TestFacets(t *testing.T) {
 		}
 	}
 	wrong := 0
-	err := a.readers.use(t.Context(), a, func(r *reader) (err error) {
+	err = a.readers.use(t.Context(), a, func(r *reader) (err error) {
 		wrong, err = number(r.c, `WITH old AS (`+selectFacets+` WHERE workflow IS NOT NULL AND rec < (SELECT calls FROM totals WHERE tool = ''))
 			SELECT count(*) FROM (SELECT * FROM (SELECT * FROM old EXCEPT SELECT * FROM facets) UNION ALL SELECT * FROM (SELECT * FROM facets EXCEPT SELECT * FROM old))`)
 		return err
 	})
 	if err != nil || wrong != 0 {
 		t.Errorf("%d rows of facets differ from their records, %v", wrong, err)
+	}
+}
+
+// TestListReadOnlyAgain: a page of a ledger that is only looked at, and that a writer opens meanwhile, is not lost.
+func TestListReadOnlyAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	w, err := Open(t.Context(), path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill(t, w, 40)
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []ledger.Filter{{Key: "key-7"}, {Tool: "charge_card"}} {
+		s, err := OpenReadOnly(t.Context(), path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := 0
+		for range s.List(t.Context(), f) {
+			want++
+		}
+		came := false
+		s.explained = func(*conn, string, []any) {
+			if !came {
+				came = true
+				w, err = Open(t.Context(), path, nil)
+			}
+		}
+		got := 0
+		for _, lerr := range s.List(t.Context(), f) {
+			if lerr != nil {
+				t.Error(lerr)
+			}
+			got++
+		}
+		if !came || err != nil || got != want || want == 0 {
+			t.Errorf("by %+v: a writer came: %v, %v; %d records, want %d", f, came, err, got, want)
+		}
+		if err := errors.Join(s.Close(), w.Close()); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -122,7 +122,8 @@ func newListing(f *ledger.Filter) (*listing, error) {
 		if end, ok := afterPrefix(f.Fingerprint); ok {
 			l.and("r.fingerprint < ?", end)
 		}
-		if start := f.Fingerprint[:min(len(f.Fingerprint), 8)]; ascii(start) {
+		start, _, _ := strings.Cut(f.Fingerprint[:min(len(f.Fingerprint), 8)], "\x00") // where substr ends
+		if start != "" && ascii(start) {
 			l.faced, l.faces = append(l.faced, "f.print >= ?"), append(l.faces, start)
 			if end, ok := afterPrefix(start); ok {
 				l.faced, l.faces = append(l.faced, "f.print < ?"), append(l.faces, end)
@@ -195,13 +196,16 @@ const fewFound = 20_000
 
 // page reads the next page, of rows that may match.
 func (s *Store) page(ctx context.Context, l *listing) (page []listed, err error) {
+	var next listing
 	err = s.long(ctx, func(ctx context.Context, r *reader) error {
-		page, err = l.read(ctx, r)
+		next = *l // a read-only store calls again if a writer came meanwhile
+		page, err = next.read(ctx, r)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
+	*l = next
 	return page, nil
 }
 

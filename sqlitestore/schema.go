@@ -121,14 +121,14 @@ CREATE TABLE facets (
 	key     TEXT    NOT NULL,
 	tool    TEXT    NOT NULL,
 	print   TEXT    NOT NULL, -- the first 8 characters of the fingerprint
-	caller  TEXT -- NULL where the record can not be read
+	caller  TEXT -- NULL where the record can not be read, or is so long that reading it would hold up a commit
 ) STRICT;
 INSERT INTO facets ` + selectFacets + ` WHERE workflow IS NOT NULL AND rec < (SELECT calls FROM totals WHERE tool = '');
 `,
 }
 
 // selectFacets selects the rows of facets.
-const selectFacets = `SELECT rec, started, key, tool, substr(fingerprint, 1, 8), CASE WHEN state = 0 THEN '' WHEN json_valid(data) THEN coalesce(data ->> '$.owner.caller', '') END FROM records`
+const selectFacets = `SELECT rec, started, key, tool, substr(fingerprint, 1, 8), CASE WHEN state = 0 THEN '' WHEN octet_length(data) > 16384 THEN NULL WHEN json_valid(data) THEN coalesce(data ->> '$.owner.caller', '') END FROM records`
 
 // State codes are stored: only ever append. Those greater than 1 are in records_open.
 const (

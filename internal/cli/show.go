@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -107,22 +108,30 @@ func newestOf(ctx context.Context, s ledger.Store, f ledger.Filter) (iter.Seq2[l
 		return nil, fmt.Errorf("--newest needs --limit N on this store, up to %d: it has to look through all calls", maxNewest)
 	}
 	f.Limit = 0
-	newer := func(a, b ledger.Record) int { return b.Created.Compare(a.Created) }
+	type call struct { // of the records themselves there may be too much
+		id      ledger.ID
+		created time.Time
+	}
+	newer := func(a, b call) int { return b.created.Compare(a.created) }
 	return func(yield func(ledger.Record, error) bool) {
-		var kept []ledger.Record
+		var kept []call
 		for r, err := range s.List(ctx, f) {
 			if err != nil {
 				yield(ledger.Record{}, err)
 				return
 			}
-			if kept = append(kept, r); len(kept) >= 2*limit {
+			if kept = append(kept, call{r.ID, r.Created}); len(kept) >= 2*limit {
 				slices.SortStableFunc(kept, newer)
 				kept = kept[:limit]
 			}
 		}
 		slices.SortStableFunc(kept, newer)
-		for _, r := range kept[:min(limit, len(kept))] {
-			if !yield(r, nil) {
+		for _, c := range kept[:min(limit, len(kept))] {
+			r, err := s.Get(ctx, c.id)
+			if errors.Is(err, ledger.ErrNotFound) || err == nil && !f.Match(&r) {
+				continue // changed meanwhile
+			}
+			if !yield(r, err) || err != nil {
 				return
 			}
 		}
