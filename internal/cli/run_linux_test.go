@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -275,6 +276,10 @@ func TestRunSignals(t *testing.T) {
 	t.Parallel()
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1} {
 		t.Run(sig.String(), func(t *testing.T) {
+			// What nohup made this process ignore, a shell could not trap either.
+			heard := make(chan os.Signal, 1)
+			signal.Notify(heard, sig)
+			defer signal.Stop(heard)
 			s := &runStage{T: t, dir: t.TempDir(), store: "sqlite:ledger.db"}
 			path, err := exec.LookPath("ledger")
 			if err != nil {

@@ -96,6 +96,7 @@ func TestCuts(t *testing.T) {
 		"what came after":          {made + `1 pwrite64(5, 'xyz', 3, 0) = 3`, 4, "map[a:]", "map[a:]"},
 		"elsewhere":                {made + "1 openat(AT_FDCWD, '/dd/a', O_RDWR|O_CREAT, 0600) = 7\n1 write(7, 'x', 1) = 1", 6, "map[a:]", "map[a:]"},
 		"a thread that was killed": {made + "2 ???( <unfinished ...>\n3 ???() = ?\n2 +++ exited with 0 +++", 7, "map[a:]", "map[a:]"},
+		"a thread let go of":       {made + "2 ???( <detached ...>\n2 +++ exited with 0 +++", 6, "map[a:]", "map[a:]"},
 		"a file that is no file":   {made + "1 openat(AT_FDCWD, '/d/b', O_RDWR) = -1 ENOENT (No such file or directory)\n1 +++ exited with 0 +++", 6, "map[a:]", "map[a:]"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -165,7 +166,7 @@ func TestUnfaithful(t *testing.T) {
 	}
 	for _, line := range []string{
 		`1 fallocate(5, 0, 0, 4096) = 0`, `1 dup(5) = 9`, `1 link("\x2f\x64\x2f\x61", "\x2f\x64\x2f\x62") = 0`,
-		`1 pwrite64(5, "\x61"..., 4096, 0) = 4096`, `1 pwrite64 oh`, `1 ???() = 3`, `1 openat(AT_FDCWD, "\x2f\x64\x2f\x71", O_RDWR) = 8`,
+		`1 pwrite64(5, "\x61"..., 4096, 0) = 4096`, `1 pwrite64 oh`, `1 ???() = 3`, `1 fsync(5 <detached ...>`, `1 openat(AT_FDCWD, "\x2f\x64\x2f\x71", O_RDWR) = 8`,
 	} {
 		d := newDisk("/d")
 		in := fmt.Sprintf("1 openat(AT_FDCWD, %s, O_RDWR|O_CREAT, 0600) = 5\n%s\n", shown("/d/a"), line)

@@ -82,7 +82,9 @@ func readLine(text string, line int, open map[string]returned, enter func(int, c
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		open[thread] = done
-		if strings.HasPrefix(end, "<unfinished") {
+		// Of a call that has no name, a thread that was killed on entry, strace says either; of another one that it stopped
+		// to look, after which the trace is not whole.
+		if strings.HasPrefix(end, "<unfinished") || name == "???" && strings.HasPrefix(end, "<detached") {
 			return nil
 		}
 		result = strings.TrimLeft(end, ") ")
