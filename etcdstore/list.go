@@ -22,6 +22,11 @@ const (
 	pageBytes = 1 << 20
 	// tallyPage is how many keys of tallies are read at once.
 	tallyPage = 4096
+	// With more than manyRecords to come their keys are read first: at most maxMarked at once, and about markedBytes.
+	manyRecords = 4 * maxPage
+	markEvery   = 16
+	maxMarked   = 1 << 15
+	markedBytes = 4 << 20
 )
 
 // List implements [ledger.Store]. It yields in the order of the keys in etcd: by

@@ -5,13 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/ledger-once/ledger"
+	"github.com/ledger-once/ledger/internal/recordjson"
 )
 
 func listed(t *testing.T, s *Store, f ledger.Filter) []ledger.Record {
@@ -105,6 +108,81 @@ func TestListPages(t *testing.T) {
 	}
 	if requests > 16 || largest > 2*pageBytes {
 		t.Errorf("600 small records took %d requests of up to %d bytes", requests, largest)
+	}
+}
+
+// TestListCounts: what etcd counts for a listing grows as what is listed, not as its square.
+func TestListCounts(t *testing.T) {
+	m := oneMember(t)
+	w := &wire{}
+	s := openOn(t, m, w, Options{})
+	const records = 5000
+	r := claimNew(t, s, ledger.ID{Workflow: "w", Tool: "t", Fingerprint: "00000"}, 0, nil)
+	value, err := recordjson.Encode(&r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var puts []clientv3.Op
+	for i := 1; i < records; i++ {
+		id := r.ID
+		id.Fingerprint = fmt.Sprintf("%05d", i)
+		record, running := s.keys.both(id)
+		puts = append(puts, clientv3.OpPut(record, string(value)))
+		if i%7 == 0 {
+			puts = append(puts, clientv3.OpPut(running, r.Owner.Session))
+		}
+	}
+	for chunk := range slices.Chunk(puts, 100) {
+		if _, err := s.client.Txn(t.Context()).Then(chunk...).Commit(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var counted, requests int64
+	inserted := false
+	w.mu.Lock()
+	w.answer = func(_ string, res any) {
+		if r, ok := res.(*pb.TxnResponse); ok && len(r.Responses) > 0 {
+			requests++
+			for _, o := range r.Responses {
+				counted += o.GetResponseRange().GetCount()
+			}
+		}
+	}
+	w.mu.Unlock()
+	last := ""
+	n := 0
+	for r, err := range s.List(t.Context(), ledger.Filter{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.ID.Fingerprint <= last {
+			t.Fatalf("%s after %s", r.ID.Fingerprint, last)
+		}
+		if i, _ := strconv.Atoi(r.ID.Fingerprint); r.Alive != (i%7 == 0) && len(r.ID.Fingerprint) == 5 {
+			t.Errorf("%s is alive: %t", r.ID.Fingerprint, r.Alive)
+		}
+		last = r.ID.Fingerprint
+		if n++; n == 2000 { // between keys that were read and not listed yet
+			inserted = true
+			more := make([]clientv3.Op, 100)
+			for i := range more {
+				more[i] = clientv3.OpPut(s.keys.record(ledger.ID{Workflow: "w", Tool: "t", Fingerprint: fmt.Sprintf("03999-%02d", i)}), string(value))
+			}
+			if _, err := s.client.Txn(t.Context()).Then(more...).Commit(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	t.Logf("%d records, %d requests, %d keys counted", n, requests, counted)
+	if !inserted || n != records+100 {
+		t.Errorf("%d records are listed, want %d", n, records+100)
+	}
+	// Of the records, some pages before there are marks, the marks, and the claims beside each.
+	if counted > 6*records {
+		t.Errorf("etcd counted %d keys for %d records", counted, records)
+	}
+	if requests > 3*(records/maxPage+10) {
+		t.Errorf("%d requests", requests)
 	}
 }
 

@@ -20,6 +20,11 @@ type pager struct {
 	size     int
 	last     bool
 	page     []pageItem
+
+	// etcd counts all keys of a range, whatever the limit. So where many are to come, their keys are read first, some
+	// thousands at once, and a page's range ends at one of these marks: else a listing would take the square of what it lists.
+	many  bool
+	marks []string // keys to come, every markEvery-th
 }
 
 // A pageItem is a record, or a counter, with what stands beside it.
@@ -100,12 +105,16 @@ func (p *pager) pop(s *Store) (ledger.Record, error) {
 // readRecords reads a page of records: they and the claims that are alive at one revision,
 // and then the tallies at that revision.
 func (p *pager) readRecords(ctx context.Context) error {
+	to, runningTo, err := p.end(ctx)
+	if err != nil {
+		return err
+	}
 	keys := p.s.keys
 	limit := clientv3.WithLimit(int64(p.size))
 	ans, err := p.s.read(ctx,
-		clientv3.OpGet(p.from, clientv3.WithRange(p.to), limit),
+		clientv3.OpGet(p.from, clientv3.WithRange(to), limit),
 		// Each has its record, so that as many of them reach as far at least.
-		clientv3.OpGet(keys.root+kindRunning+keys.pathOf(p.kind, []byte(p.from)), clientv3.WithRange(p.alive), limit, clientv3.WithKeysOnly()))
+		clientv3.OpGet(keys.root+kindRunning+keys.pathOf(p.kind, []byte(p.from)), clientv3.WithRange(runningTo), limit, clientv3.WithKeysOnly()))
 	if err != nil {
 		return err
 	}
@@ -124,11 +133,52 @@ func (p *pager) readRecords(ctx context.Context) error {
 	if err := p.addTallies(ctx, page, ans.revision); err != nil {
 		return err
 	}
-	p.page, p.last = page, len(kvs) < p.size
-	if !p.last {
+	switch p.page = page; {
+	case len(kvs) == p.size:
 		p.from = string(kvs[len(kvs)-1].Key) + "\x00"
+	case to == p.to:
+		p.last = true
+	default:
+		p.from = to
+	}
+	if to == p.to {
+		p.many = ans.responses[0].GetResponseRange().GetCount() > manyRecords
+	}
+	if len(kvs) > 0 {
 		p.size = min(2*p.size, maxPage, max(1, pageBytes*len(kvs)/bytes))
 	}
+	return nil
+}
+
+// end returns where the range of the next page ends: of its records, and of the claims beside them.
+func (p *pager) end(ctx context.Context) (to, runningTo string, err error) {
+	if p.many && len(p.marks) == 0 {
+		if err := p.mark(ctx); err != nil {
+			return "", "", err
+		}
+	}
+	for len(p.marks) > 0 && p.marks[0] <= p.from {
+		p.marks = p.marks[1:]
+	}
+	if len(p.marks) == 0 {
+		return p.to, p.alive, nil
+	}
+	to = p.marks[min(max(1, p.size/markEvery), len(p.marks))-1]
+	return to, p.s.keys.root + kindRunning + p.s.keys.pathOf(p.kind, []byte(to)), nil
+}
+
+// mark reads the next keys.
+func (p *pager) mark(ctx context.Context) error {
+	limit := max(markEvery, min(maxMarked, markedBytes/len(p.from)))
+	ans, err := p.s.read(ctx, clientv3.OpGet(p.from, clientv3.WithRange(p.to), clientv3.WithLimit(int64(limit)), clientv3.WithKeysOnly()))
+	if err != nil {
+		return err
+	}
+	kvs := ans.kvs(0)
+	for i := markEvery; i < len(kvs); i += markEvery {
+		p.marks = append(p.marks, string(kvs[i].Key))
+	}
+	p.many = len(kvs) == limit
 	return nil
 }
 
