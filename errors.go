@@ -82,6 +82,9 @@ func (e *BlockedError) Error() string {
 	return s
 }
 
+// Is reports whether target is ErrBlocked or the reason: [errors.Is] asks it before it unwraps, and so allocates nothing.
+func (e *BlockedError) Is(target error) bool { return target == ErrBlocked || target == e.Reason }
+
 // Unwrap returns ErrBlocked and the reason.
 func (e *BlockedError) Unwrap() []error { return []error{ErrBlocked, e.Reason} }
 

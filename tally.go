@@ -55,7 +55,8 @@ func (t *tallies) merge(n Tally) bool {
 	if len(t.counts) >= maxTallies {
 		return false
 	}
-	t.counts[n.ID] = &n
+	fresh := n // only here does it need memory of its own
+	t.counts[n.ID] = &fresh
 	return true
 }
 
