@@ -16,7 +16,7 @@ import (
 var libraries = []string{".", "fingerprint", "sqlitestore", "etcdstore", "etcdstore/embedded", "connect", "dashboard", "storetest", "chaos"}
 
 // calledByOthers are methods that a user does not call by name: errors, fmt and encoding/json do.
-var calledByOthers = map[string]bool{"Error": true, "Unwrap": true, "String": true, "MarshalText": true, "UnmarshalText": true}
+var calledByOthers = map[string]bool{"Error": true, "Is": true, "Unwrap": true, "String": true, "MarshalText": true, "UnmarshalText": true}
 
 // withoutExample are the verbs of the libraries that no Example shows, and the Examples that print nothing, each with the reason.
 var withoutExample = map[string]string{
