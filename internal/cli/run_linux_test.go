@@ -21,7 +21,7 @@ import (
 
 // appender appends a line to the file lines, in stages: it halts before and after until it is told to go on.
 const appender = `
-echo $$ > pid
+echo $$ > pid.new && mv pid.new pid
 touch before; while [ ! -e go1 ]; do sleep 0.01; done
 echo line >> lines
 touch after; while [ ! -e go2 ]; do sleep 0.01; done
