@@ -4,10 +4,12 @@
 package recordjson
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/ledger-once/ledger"
 )
@@ -84,17 +86,18 @@ type attempt struct {
 // or are large and would be larger still as a string.
 type text []byte
 
-func (t *text) UnmarshalJSON(data []byte) error {
-	if len(data) > 0 && data[0] == '"' {
-		var s string
-		err := json.Unmarshal(data, &s)
-		*t = text(s)
+func (t *text) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	if d.PeekKind() == '"' {
+		s, err := d.ReadToken()
+		if err == nil {
+			*t = text(s.String())
+		}
 		return err
 	}
 	var b struct {
 		Base64 []byte `json:"base64"`
 	}
-	err := json.Unmarshal(data, &b)
+	err := json.UnmarshalDecode(d, &b)
 	*t = b.Base64
 	return err
 }
@@ -109,15 +112,18 @@ func fromText(t *text) []byte {
 	return []byte(*t)
 }
 
+// lenient reads what encoding/json reads as well: a record is not lost for a name that somebody wrote twice.
+var lenient = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+
 // Decode is the inverse of Encode. It sets ID and Version, and the Fence of a
 // running record to its version. It returns ErrNewer for a greater schema.
 func Decode(id ledger.ID, version ledger.Version, data []byte) (ledger.Record, error) {
 	var s stored
-	if err := json.Unmarshal(data, &s); err != nil {
+	if err := json.Unmarshal(data, &s, lenient); err != nil {
 		var head struct {
 			Schema int `json:"v"`
 		}
-		if json.Unmarshal(data, &head) == nil && head.Schema > Schema {
+		if json.Unmarshal(data, &head, lenient) == nil && head.Schema > Schema {
 			return ledger.Record{}, fmt.Errorf("record %s has schema %d: %w", id, head.Schema, ErrNewer)
 		}
 		return ledger.Record{}, fmt.Errorf("record %s is not readable: %w", id, err)

@@ -84,3 +84,30 @@ func TestDecodeRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestDecodeLenient: what somebody's program did to a record costs no more than what it changed.
+func TestDecodeLenient(t *testing.T) {
+	id := ledger.ID{Workflow: "w", Tool: "t", Fingerprint: "f"}
+	for name, tt := range map[string]struct {
+		data string
+		want ledger.Record
+	}{
+		"a name twice":      {`{"v":1,"state":"failed","key":"a","key":"b"}`, ledger.Record{ID: id, Version: 1, State: ledger.StateFailed, Key: "b"}},
+		"an unknown name":   {`{"v":1,"state":"failed","colour":{"red":[1]}}`, ledger.Record{ID: id, Version: 1, State: ledger.StateFailed}},
+		"null":              {`{"v":1,"state":"failed","args":null,"error":null,"log":null}`, ledger.Record{ID: id, Version: 1, State: ledger.StateFailed}},
+		"no UTF-8":          {"{\"v\":1,\"state\":\"failed\",\"key\":\"a\xff\",\"args\":\"b\xff\"}", ledger.Record{ID: id, Version: 1, State: ledger.StateFailed, Key: "a\uFFFD", Args: []byte("b\uFFFD")}},
+		"spaces":            {"{ \"v\" : 1 ,\n\"state\":\"failed\" }\n", ledger.Record{ID: id, Version: 1, State: ledger.StateFailed}},
+		"escapes":           {`{"v":1,"state":"failed","args":"{\"a\":\"\u00e9\ud83d\ude00\"}"}`, ledger.Record{ID: id, Version: 1, State: ledger.StateFailed, Args: []byte(`{"a":"é😀"}`)}},
+		"empty text":        {`{"v":1,"state":"failed","args":"","result":{"base64":""}}`, ledger.Record{ID: id, Version: 1, State: ledger.StateFailed, Args: []byte{}, Result: []byte{}}},
+		"an old clock, UTC": {`{"v":1,"state":"failed","created":"2026-01-02T05:04:05.678901+02:00"}`, ledger.Record{ID: id, Version: 1, State: ledger.StateFailed, Created: at.Truncate(time.Microsecond)}},
+	} {
+		got, err := Decode(id, 1, []byte(tt.data))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
