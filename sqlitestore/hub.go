@@ -14,6 +14,9 @@ import (
 type hub struct {
 	mu      sync.Mutex
 	users   int           // who wait
+	eager   int           // those of them who wait for more than notices
+	hurry   chan struct{} // holds one: somebody eager came
+	due     time.Time     // the next look
 	version int64         // what they have been told of
 	heard   bool          // since the last look a commit of this store proved that there was none by others
 	changed chan struct{} // closed and replaced with every change
@@ -44,8 +47,8 @@ func (w *waiter) wake() { w.once.Do(func() { close(w.woken) }) }
 // deathPause is the time between two looks whether the owners that somebody waits for live: a death moves no data.
 const deathPause = 100 * time.Millisecond
 
-// join counts a user in. When it returns, every later change will be told.
-func (s *Store) join(ctx context.Context) error {
+// join counts a user in. When it returns, every later change will be told, to one that wants notices only perhaps later than to the others.
+func (s *Store) join(ctx context.Context, notices bool) error {
 	h := &s.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -71,12 +74,23 @@ func (s *Store) join(ctx context.Context) error {
 		h.poller.Go(func() { s.poll(life) })
 	}
 	h.users++
+	if !notices {
+		if h.eager++; h.eager == 1 {
+			select {
+			case h.hurry <- struct{}{}:
+			default:
+			}
+		}
+	}
 	return nil
 }
 
-func (h *hub) leave() {
+func (h *hub) leave(notices bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if !notices {
+		h.eager--
+	}
 	if h.users--; h.users == 0 {
 		h.cancel()
 		h.cancel = nil
@@ -177,20 +191,27 @@ func (s *Store) lastVersion(ctx context.Context) (version int64, err error) {
 // poll looks for commits by others, often after a change and ever more seldom without one.
 func (s *Store) poll(ctx context.Context) {
 	pause, looked := s.opts.PollMin, time.Now()
-	timer := time.NewTimer(pause)
+	timer := time.NewTimer(s.hub.rest(pause))
 	defer timer.Stop()
 	for {
 		select {
 		case <-timer.C:
+		case <-s.hub.hurry:
+			if pause = s.opts.PollMin; time.Until(s.hub.nextLook()) > pause { // never later: many may come, one after the other
+				timer.Reset(s.hub.rest(pause))
+			}
+			continue
 		case <-ctx.Done():
 			return
 		}
 		var changed bool
 		var err error
-		heard := s.hub.takeHeard()
+		heard, eager := s.hub.takeHeard()
+		begun := time.Now()
 		if !heard {
 			changed, err = s.look(ctx)
 		}
+		took := time.Since(begun)
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -208,21 +229,48 @@ func (s *Store) poll(ctx context.Context) {
 		default:
 			pause = min(pause*5/4, s.opts.PollMax)
 		}
+		if !heard {
+			pause = s.opts.spare(pause, took, eager)
+		}
 		if time.Since(looked) >= deathPause {
 			looked = time.Now()
 			s.buryDead()
 		}
-		timer.Reset(pause)
+		timer.Reset(s.hub.rest(pause))
 	}
 }
 
+// rest notes when the next look is due.
+func (h *hub) rest(pause time.Duration) time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.due = time.Now().Add(pause)
+	return pause
+}
+
+func (h *hub) nextLook() time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.due
+}
+
+// spare returns the pause after a look that took so long. Many processes that look at each other's writes
+// would take the processor from the one whose turn it is: 64 of them had a tenth of the throughput of 8. Those who
+// wait for a call are told within PollMax; a notice, which seldom comes, can wait for ten times that where looking takes long.
+func (o *Options) spare(pause, took time.Duration, eager bool) time.Duration {
+	if eager {
+		return min(max(pause, 8*took), o.PollMax)
+	}
+	return max(pause, min(50*took, 10*o.PollMax), o.PollMax)
+}
+
 // takeHeard reports whether a look can be spared, as a commit of this store stands for
-// one. So looking costs nothing while this store alone writes.
-func (h *hub) takeHeard() (heard bool) {
+// one, so that looking costs nothing while this store alone writes; and whether somebody waits for more than notices.
+func (h *hub) takeHeard() (heard, eager bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	heard, h.heard = h.heard, false
-	return heard
+	return heard, h.eager > 0
 }
 
 // look tells of the commits since the last one told.

@@ -26,7 +26,8 @@ type Options struct {
 	// which its content is copied into the database. Defaults to 4000.
 	CheckpointPages int
 	// PollMin and PollMax bound the pause between two looks for changes by other
-	// processes, while somebody watches. Default to 5 ms and 50 ms.
+	// processes, while somebody watches. It is PollMax at least while all who watch want
+	// notices only, as a guard does, and up to ten times that on a busy machine. Default to 5 ms and 50 ms.
 	PollMin, PollMax time.Duration
 	// Logger gets what nobody else is told: an owner file that had to be made
 	// anew, a COMMIT whose error was none. Never arguments or results. Defaults to no log.

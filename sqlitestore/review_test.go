@@ -75,7 +75,7 @@ func TestJoinHoldsNoLock(t *testing.T) {
 	t.Cleanup(func() { s.readers.spare <- spare })
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- s.join(ctx) }()
+	go func() { ended <- s.join(ctx, false) }()
 	for range 20 {
 		if _, _, err := s.Claim(t.Context(), sampleClaim(randomID())); err != nil {
 			t.Fatal(err)

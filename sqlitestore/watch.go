@@ -25,10 +25,10 @@ func (s *Store) await(ctx context.Context, id ledger.ID, seen int64) error {
 	if err != nil || !r.found || r.version != seen || !r.alive {
 		return err
 	}
-	if err := s.join(ctx); err != nil {
+	if err := s.join(ctx, false); err != nil {
 		return err
 	}
-	defer s.hub.leave()
+	defer s.hub.leave(false)
 	for {
 		w := &waiter{rec: r.rec, owner: r.owner, woken: make(chan struct{})}
 		s.hub.add(w)
@@ -52,8 +52,9 @@ func (s *Store) await(ctx context.Context, id ledger.ID, seen int64) error {
 	}
 }
 
-// Watch implements [ledger.Watcher]. Writes of one record are gathered while the
-// caller is busy; one that lags by more than 65,536 versions gets a ChangeSync.
+// Watch implements [ledger.Watcher]. What other processes write is told within Options.PollMax, to a watch of
+// notices within ten times that. Writes of one record are gathered while the caller is busy; one that lags by
+// more than 65,536 versions gets a ChangeSync.
 func (s *Store) Watch(ctx context.Context, o ledger.WatchOptions) iter.Seq2[ledger.Change, error] {
 	return func(yield func(ledger.Change, error) bool) {
 		err := s.watch(ctx, &o, func(c ledger.Change) bool { return yield(c, nil) })
@@ -65,10 +66,10 @@ func (s *Store) Watch(ctx context.Context, o ledger.WatchOptions) iter.Seq2[ledg
 
 // watch returns nil when yield wants no more.
 func (s *Store) watch(ctx context.Context, o *ledger.WatchOptions, yield func(ledger.Change) bool) error {
-	if err := s.join(ctx); err != nil {
+	if err := s.join(ctx, o.Notices); err != nil {
 		return err
 	}
-	defer s.hub.leave()
+	defer s.hub.leave(o.Notices)
 	last, err := s.lastVersion(ctx)
 	if err != nil {
 		return err
