@@ -86,6 +86,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, progress io.Writ
 	f.BoolVar(&o.quick, "quick", false, "measure in less than 3 minutes")
 	others := f.Bool("others", false, "measure other libraries, which are built from bench/others; on unless --quick")
 	f.StringVar(&o.ancestor, "ancestor", "", "measure the Python ancestor as well: the path of its ledger.py; it needs python3")
+	rounds := f.Int("rounds", 0, "measure each cell of ways in so many rounds, at most 1000; more narrow the noise; defaults to 11, with --quick to 5")
 	only := f.String("only", "", "measure only cells whose name matches this regular expression")
 	store := f.String("worker-store", "", "")
 	_ = f.MarkHidden("worker-store") // fails for unknown names only
@@ -108,6 +109,12 @@ func run(ctx context.Context, args []string, in io.Reader, out, progress io.Writ
 	o.plan = fullPlan()
 	if o.quick {
 		o.plan = quickPlan()
+	}
+	if *rounds < 0 || *rounds > 1000 {
+		return fmt.Errorf("--rounds %d: give a number from 1 to 1000, or 0 for the default", *rounds)
+	}
+	if *rounds > 0 {
+		o.plan.rounds = *rounds
 	}
 	return measure(ctx, o, command(args), out, progress)
 }
