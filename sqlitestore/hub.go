@@ -71,7 +71,9 @@ func (s *Store) join(ctx context.Context, notices bool) error {
 		h.notices = &bell{rung: make(chan struct{})}
 		life, cancel := context.WithCancel(context.Background())
 		h.cancel = cancel
-		h.poller.Go(func() { s.poll(life) })
+		hurry := make(chan struct{}, 1) // of this poller: one that ends at the same time must not take what is in it
+		h.hurry = hurry
+		h.poller.Go(func() { s.poll(life, hurry) })
 	}
 	h.users++
 	if !notices {
@@ -189,14 +191,14 @@ func (s *Store) lastVersion(ctx context.Context) (version int64, err error) {
 }
 
 // poll looks for commits by others, often after a change and ever more seldom without one.
-func (s *Store) poll(ctx context.Context) {
+func (s *Store) poll(ctx context.Context, hurry <-chan struct{}) {
 	pause, looked := s.opts.PollMin, time.Now()
 	timer := time.NewTimer(s.hub.rest(pause))
 	defer timer.Stop()
 	for {
 		select {
 		case <-timer.C:
-		case <-s.hub.hurry:
+		case <-hurry:
 			if pause = s.opts.PollMin; time.Until(s.hub.nextLook()) > pause { // never later: many may come, one after the other
 				timer.Reset(s.hub.rest(pause))
 			}

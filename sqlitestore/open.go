@@ -37,7 +37,7 @@ func Open(ctx context.Context, path string, o *Options) (*Store, error) {
 func newStore(real string, opts Options) *Store {
 	return &Store{
 		opts: opts, log: opts.Logger, place: place{real: real}, readers: newReaders(opts.Readers),
-		hub: hub{hurry: make(chan struct{}, 1)}, closing: make(chan struct{}), abort: make(chan struct{}),
+		closing: make(chan struct{}), abort: make(chan struct{}),
 	}
 }
 
