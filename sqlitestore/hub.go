@@ -16,7 +16,6 @@ type hub struct {
 	users   int           // who wait
 	eager   int           // those of them who wait for more than notices
 	hurry   chan struct{} // holds one: somebody eager came
-	due     time.Time     // the next look
 	version int64         // what they have been told of
 	heard   bool          // since the last look a commit of this store proved that there was none by others
 	changed chan struct{} // closed and replaced with every change
@@ -192,15 +191,16 @@ func (s *Store) lastVersion(ctx context.Context) (version int64, err error) {
 
 // poll looks for commits by others, often after a change and ever more seldom without one.
 func (s *Store) poll(ctx context.Context, hurry <-chan struct{}) {
-	pause, looked := s.opts.PollMin, time.Now()
-	timer := time.NewTimer(s.hub.rest(pause))
+	pause, looked := s.opts.PollMax, time.Now() // join has read the version just now
+	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	for {
 		select {
 		case <-timer.C:
 		case <-hurry:
-			if pause = s.opts.PollMin; time.Until(s.hub.nextLook()) > pause { // never later: many may come, one after the other
-				timer.Reset(s.hub.rest(pause))
+			if pause > s.opts.PollMin { // once before each look: those who come one after the other must not put it off
+				pause = s.opts.PollMin
+				timer.Reset(pause)
 			}
 			continue
 		case <-ctx.Done():
@@ -238,26 +238,12 @@ func (s *Store) poll(ctx context.Context, hurry <-chan struct{}) {
 			looked = time.Now()
 			s.buryDead()
 		}
-		timer.Reset(s.hub.rest(pause))
+		timer.Reset(pause)
 	}
 }
 
-// rest notes when the next look is due.
-func (h *hub) rest(pause time.Duration) time.Duration {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.due = time.Now().Add(pause)
-	return pause
-}
-
-func (h *hub) nextLook() time.Time {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.due
-}
-
 // spare returns the pause after a look that took so long. Many processes that look at each other's writes
-// would take the processor from the one whose turn it is: 64 of them had a tenth of the throughput of 8. Those who
+// would take the processor from the one whose turn it is: 64 of them had less than a tenth of the throughput of 8. Those who
 // wait for a call are told within PollMax; a notice, which seldom comes, can wait for ten times that where looking takes long.
 func (o *Options) spare(pause, took time.Duration, eager bool) time.Duration {
 	if eager {
