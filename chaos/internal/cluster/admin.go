@@ -120,7 +120,7 @@ func (c *Cluster) anyone(ctx context.Context, f func(context.Context, *clientv3.
 }
 
 // Revoke revokes the leases of the sessions that the process with that id has below the prefix, as an operator
-// would. It reports whether there were any.
+// would. It reports whether there were any; with an error, some may stand.
 func (c *Cluster) Revoke(ctx context.Context, prefix string, pid int) (bool, error) {
 	found := false
 	err := c.anyone(ctx, func(ctx context.Context, one *clientv3.Client) error {
@@ -138,11 +138,10 @@ func (c *Cluster) Revoke(ctx context.Context, prefix string, pid int) (bool, err
 			if owner.PID != pid || kv.Lease == 0 {
 				continue
 			}
-			_, err := one.Revoke(ctx, clientv3.LeaseID(kv.Lease))
-			if err != nil && !errors.Is(err, rpctypes.ErrLeaseNotFound) {
+			found = true // also where the answer gets lost: the next look would find nothing
+			if _, err := one.Revoke(ctx, clientv3.LeaseID(kv.Lease)); err != nil && !errors.Is(err, rpctypes.ErrLeaseNotFound) {
 				return err
 			}
-			found = true
 		}
 		return nil
 	})

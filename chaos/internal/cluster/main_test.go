@@ -104,10 +104,10 @@ func soon(t *testing.T, what string, f func(context.Context) error) {
 	}
 }
 
-func putSoon(t *testing.T, c *clientv3.Client, key, value string) {
+func putSoon(t *testing.T, c *clientv3.Client, key, value string, opts ...clientv3.OpOption) {
 	t.Helper()
 	soon(t, "put "+key, func(ctx context.Context) error {
-		_, err := c.Put(ctx, key, value)
+		_, err := c.Put(ctx, key, value, opts...)
 		return err
 	})
 }

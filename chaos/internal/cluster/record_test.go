@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"github.com/ledger-once/ledger"
 	"github.com/ledger-once/ledger/chaos/internal/proxy"
 	"github.com/ledger-once/ledger/chaos/internal/trace"
@@ -51,7 +53,7 @@ func TestRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = rec.Close() })
-	store, err := etcdstore.Open(t.Context(), c.Endpoints(), &etcdstore.Options{Prefix: prefix, TTL: 2 * time.Second})
+	store, err := etcdstore.Open(t.Context(), c.Endpoints(), &etcdstore.Options{Prefix: prefix, TTL: 20 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,6 +199,32 @@ func TestRecord(t *testing.T) {
 	// What stands already would be missing.
 	if _, err := Record(t.Context(), harness, prefix, path+"2"); err == nil || !strings.Contains(err.Error(), "use another prefix") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// lossy revokes leases, and then says that it does not know.
+type lossy struct{ clientv3.Lease }
+
+func (l lossy) Revoke(ctx context.Context, id clientv3.LeaseID) (*clientv3.LeaseRevokeResponse, error) {
+	_, err := l.Lease.Revoke(ctx, id)
+	return nil, errors.Join(err, context.DeadlineExceeded)
+}
+
+// A lease whose revocation was not confirmed, and that is gone when the next member is asked, was there.
+func TestRevokeUnconfirmed(t *testing.T) {
+	c := startCluster(t, 3)
+	const pid = 42
+	lease, err := c.direct[0].Grant(within(t, 20*time.Second), 600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	putSoon(t, c.direct[0], "p/sessions/a", `{"pid":42}`, clientv3.WithLease(lease.ID))
+	c.direct[0].Lease = lossy{c.direct[0].Lease}
+	if found, err := c.Revoke(within(t, 20*time.Second), "p", pid); !found || err != nil {
+		t.Errorf("got %v, %v", found, err)
+	}
+	if found, err := c.Revoke(within(t, 20*time.Second), "p", pid); found || err != nil {
+		t.Errorf("no lease is left: got %v, %v", found, err)
 	}
 }
 
