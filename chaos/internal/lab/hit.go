@@ -85,15 +85,14 @@ func (w *Worker) Cut(kind string, meanwhile func()) {
 	w.site.Fault(f)
 }
 
-// Revoke ends the worker's lease as an operator would. It reports whether there was one.
+// Revoke ends the worker's lease as an operator would. It reports whether there was one; with an error, it may stand.
 func (w *Worker) Revoke(ctx context.Context) (bool, error) {
 	at := trace.Now()
 	done, err := w.site.lab.cluster.Revoke(ctx, w.site.prefix(), w.p.PID)
-	if err != nil || !done {
-		return false, err
+	if done {
+		w.site.Fault(trace.Fault{At: at, Until: trace.Now(), Kind: trace.FaultRevoke, Target: w.Name, PID: w.p.PID})
 	}
-	w.site.Fault(trace.Fault{At: at, Until: trace.Now(), Kind: trace.FaultRevoke, Target: w.Name, PID: w.p.PID})
-	return true, nil
+	return done, err
 }
 
 func (w *Worker) healProxies() {
