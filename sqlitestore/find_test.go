@@ -56,6 +56,9 @@ func same(t *testing.T, s *Store, f ledger.Filter) (found int) {
 
 // TestFacets: whatever becomes of records that grew old, and of young ones, filters find them.
 func TestFacets(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine, most of it in SQLite: the plain run has it")
+	}
 	path := filepath.Join(t.TempDir(), "ledger.db")
 	a := openTest(t, path)
 	const n = 6 * freshAfter

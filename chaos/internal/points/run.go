@@ -17,7 +17,7 @@ import (
 )
 
 // beside is how many cells run at a time, where their faults leave each other alone.
-const beside = 6
+const beside = 12
 
 // Options of the layer.
 type Options struct {
@@ -61,51 +61,74 @@ type runner struct {
 	next int
 }
 
-// store plays the cells of one store, in a lab of their own.
-func (r *runner) store(ctx context.Context, cells []trace.Cell) (counts []trace.CellCount, err error) {
-	name := cells[0].Store
+// store plays the cells of one store. Those whose faults are felt by everybody have a lab of their
+// own, in which they run one after the other.
+func (r *runner) store(ctx context.Context, cells []trace.Cell) ([]trace.CellCount, error) {
+	dir := filepath.Join(r.o.Dir, cells[0].Store)
 	if cells[0].Members > 0 {
-		name = fmt.Sprintf("%s%d", name, cells[0].Members)
+		dir = fmt.Sprintf("%s%d", dir, cells[0].Members)
 	}
-	dir := filepath.Join(r.o.Dir, name)
-	labDir := filepath.Join(dir, "lab")
-	if err := os.MkdirAll(labDir, 0o700); err != nil {
-		return nil, err
-	}
-	l, err := lab.Open(ctx, lab.Options{Dir: labDir, Keeper: r.o.Keeper, Command: r.o.Command, Members: cells[0].Members, TTL: ttl(cells[0], r.o.TTL)})
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, l.Close()) }()
-	counts = make([]trace.CellCount, len(cells))
-	play := func(i int) {
-		r.mu.Lock()
-		r.next++
-		at := filepath.Join(dir, fmt.Sprintf("cell-%03d", r.next))
-		r.mu.Unlock()
-		counts[i] = r.cell(ctx, l, cells[i], at)
-	}
+	counts := make([]trace.CellCount, len(cells))
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	var group sync.WaitGroup
-	slots := make(chan struct{}, beside)
-	for i, c := range cells {
-		if !shared(c) {
-			slots <- struct{}{}
-			group.Go(func() {
-				defer func() { <-slots }()
-				play(i)
-			})
+	for _, of := range []struct {
+		lab    string
+		shared bool
+		beside int
+	}{{"lab", false, beside}, {"lab-alone", true, 1}} {
+		var which []int
+		for i, c := range cells {
+			if shared(c) == of.shared {
+				which = append(which, i)
+			}
 		}
+		if len(which) == 0 {
+			continue
+		}
+		group.Go(func() {
+			if err := r.lab(ctx, dir, of.lab, of.beside, cells, which, counts); err != nil {
+				cancel(err)
+			}
+		})
 	}
 	group.Wait()
-	for i, c := range cells {
-		if shared(c) && ctx.Err() == nil {
-			play(i)
-		}
-	}
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
 	return counts, nil
+}
+
+// lab plays some of the cells in a lab, so many at a time.
+func (r *runner) lab(ctx context.Context, dir, name string, beside int, cells []trace.Cell, which []int, counts []trace.CellCount) (err error) {
+	labDir := filepath.Join(dir, name)
+	if err := os.MkdirAll(labDir, 0o700); err != nil {
+		return err
+	}
+	first := cells[which[0]]
+	l, err := lab.Open(ctx, lab.Options{Dir: labDir, Keeper: r.o.Keeper, Command: r.o.Command, Members: first.Members, TTL: ttl(first, r.o.TTL)})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	var group sync.WaitGroup
+	slots := make(chan struct{}, beside)
+	for _, i := range which {
+		slots <- struct{}{}
+		if ctx.Err() != nil {
+			break
+		}
+		group.Go(func() {
+			defer func() { <-slots }()
+			r.mu.Lock()
+			r.next++
+			at := filepath.Join(dir, fmt.Sprintf("cell-%03d", r.next))
+			r.mu.Unlock()
+			counts[i] = r.cell(ctx, l, cells[i], at)
+		})
+	}
+	group.Wait()
+	return nil
 }
 
 func ttl(c trace.Cell, d time.Duration) time.Duration {

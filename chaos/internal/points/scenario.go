@@ -232,6 +232,13 @@ func (s *scenario) strike(ctx context.Context, p point.Point) error {
 			between()
 		}
 	}
+	goOn := func() error { // where the lease lives on, the other waits for the tool as well
+		err := s.victim.Go(p)
+		if p == point.Renewal {
+			err = errors.Join(err, s.victim.Go(point.EffectDone))
+		}
+		return err
+	}
 	switch s.cell.Fault {
 	case trace.FaultKill:
 		err = s.victim.Kill(p)
@@ -253,7 +260,7 @@ func (s *scenario) strike(ctx context.Context, p point.Point) error {
 		})
 	case trace.FaultMember, trace.FaultLeader:
 		killErr := s.site.KillMember(ctx, s.cell.Fault, 0, func() {
-			err = s.victim.Go(p)
+			err = goOn()
 			sleep(ctx, memberDown)
 		})
 		if err = errors.Join(killErr, err); err == nil {
@@ -261,7 +268,10 @@ func (s *scenario) strike(ctx context.Context, p point.Point) error {
 		}
 	case trace.FaultCompact:
 		if err = s.site.Compact(ctx); err == nil {
-			held()
+			err = goOn()
+		}
+		if err == nil {
+			between()
 		}
 	case trace.FaultRevoke:
 		var done bool
