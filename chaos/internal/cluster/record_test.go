@@ -213,17 +213,16 @@ func (l lossy) Revoke(ctx context.Context, id clientv3.LeaseID) (*clientv3.Lease
 // A lease whose revocation was not confirmed, and that is gone when the next member is asked, was there.
 func TestRevokeUnconfirmed(t *testing.T) {
 	c := startCluster(t, 3)
-	const pid = 42
 	lease, err := c.direct[0].Grant(within(t, 20*time.Second), 600)
 	if err != nil {
 		t.Fatal(err)
 	}
 	putSoon(t, c.direct[0], "p/sessions/a", `{"pid":42}`, clientv3.WithLease(lease.ID))
 	c.direct[0].Lease = lossy{c.direct[0].Lease}
-	if found, err := c.Revoke(within(t, 20*time.Second), "p", pid); !found || err != nil {
+	if found, err := c.Revoke(within(t, 20*time.Second), "p", 42); !found || err != nil {
 		t.Errorf("got %v, %v", found, err)
 	}
-	if found, err := c.Revoke(within(t, 20*time.Second), "p", pid); found || err != nil {
+	if found, err := c.Revoke(within(t, 20*time.Second), "p", 42); found || err != nil {
 		t.Errorf("no lease is left: got %v, %v", found, err)
 	}
 }

@@ -68,30 +68,30 @@ func (r *runner) store(ctx context.Context, cells []trace.Cell) ([]trace.CellCou
 	if cells[0].Members > 0 {
 		dir = fmt.Sprintf("%s%d", dir, cells[0].Members)
 	}
+	var together, alone []int
+	for i, c := range cells {
+		if shared(c) {
+			alone = append(alone, i)
+		} else {
+			together = append(together, i)
+		}
+	}
 	counts := make([]trace.CellCount, len(cells))
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var group sync.WaitGroup
-	for _, of := range []struct {
-		lab    string
-		shared bool
-		beside int
-	}{{"lab", false, beside}, {"lab-alone", true, 1}} {
-		var which []int
-		for i, c := range cells {
-			if shared(c) == of.shared {
-				which = append(which, i)
-			}
-		}
+	in := func(name string, atATime int, which []int) {
 		if len(which) == 0 {
-			continue
+			return
 		}
 		group.Go(func() {
-			if err := r.lab(ctx, dir, of.lab, of.beside, cells, which, counts); err != nil {
+			if err := r.lab(ctx, dir, name, atATime, cells, which, counts); err != nil {
 				cancel(err)
 			}
 		})
 	}
+	in("lab", beside, together)
+	in("lab-alone", 1, alone)
 	group.Wait()
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -99,20 +99,19 @@ func (r *runner) store(ctx context.Context, cells []trace.Cell) ([]trace.CellCou
 	return counts, nil
 }
 
-// lab plays some of the cells in a lab, so many at a time.
-func (r *runner) lab(ctx context.Context, dir, name string, beside int, cells []trace.Cell, which []int, counts []trace.CellCount) (err error) {
-	labDir := filepath.Join(dir, name)
-	if err := os.MkdirAll(labDir, 0o700); err != nil {
+// lab plays the cells with these numbers in a lab, so many at a time, and fills in their counters.
+func (r *runner) lab(ctx context.Context, dir, name string, atATime int, cells []trace.Cell, which []int, counts []trace.CellCount) (err error) {
+	o := lab.Options{Dir: filepath.Join(dir, name), Keeper: r.o.Keeper, Command: r.o.Command, Members: cells[0].Members, TTL: ttl(cells[0], r.o.TTL)}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return err
 	}
-	first := cells[which[0]]
-	l, err := lab.Open(ctx, lab.Options{Dir: labDir, Keeper: r.o.Keeper, Command: r.o.Command, Members: first.Members, TTL: ttl(first, r.o.TTL)})
+	l, err := lab.Open(ctx, o)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
 	var group sync.WaitGroup
-	slots := make(chan struct{}, beside)
+	slots := make(chan struct{}, atATime)
 	for _, i := range which {
 		slots <- struct{}{}
 		if ctx.Err() != nil {
@@ -144,6 +143,9 @@ func (r *runner) cell(ctx context.Context, l *lab.Lab, c trace.Cell, dir string)
 	began := time.Now()
 	s, found, err := r.play(ctx, l, c, dir)
 	count.Took = time.Since(began)
+	if err != nil && ctx.Err() != nil {
+		return count // it was interrupted, and nothing is counted
+	}
 	if s != nil && s.landed {
 		count.Landed = 1
 	}

@@ -227,17 +227,13 @@ func (s *scenario) strike(ctx context.Context, p point.Point) error {
 		between()
 		sleep(ctx, time.Until(began.Add(2*s.site.Run.TTL+time.Second)))
 	}
-	held := func() {
-		if err = s.victim.Go(p); err == nil {
+	freed := func() { // where the lease may live on, the other waits for the tool as well
+		if p == point.Renewal {
+			err = s.victim.Go(point.EffectDone)
+		}
+		if err == nil {
 			between()
 		}
-	}
-	goOn := func() error { // where the lease lives on, the other waits for the tool as well
-		err := s.victim.Go(p)
-		if p == point.Renewal {
-			err = errors.Join(err, s.victim.Go(point.EffectDone))
-		}
-		return err
 	}
 	switch s.cell.Fault {
 	case trace.FaultKill:
@@ -260,18 +256,18 @@ func (s *scenario) strike(ctx context.Context, p point.Point) error {
 		})
 	case trace.FaultMember, trace.FaultLeader:
 		killErr := s.site.KillMember(ctx, s.cell.Fault, 0, func() {
-			err = goOn()
+			err = s.victim.Go(p)
 			sleep(ctx, memberDown)
 		})
 		if err = errors.Join(killErr, err); err == nil {
-			between()
+			freed()
 		}
 	case trace.FaultCompact:
 		if err = s.site.Compact(ctx); err == nil {
-			err = goOn()
+			err = s.victim.Go(p)
 		}
 		if err == nil {
-			between()
+			freed()
 		}
 	case trace.FaultRevoke:
 		var done bool
@@ -279,7 +275,10 @@ func (s *scenario) strike(ctx context.Context, p point.Point) error {
 			err = errors.New("the victim has no lease that could be revoked")
 		}
 		if err == nil {
-			held()
+			err = s.victim.Go(p)
+		}
+		if err == nil {
+			between()
 		}
 	}
 	return err
