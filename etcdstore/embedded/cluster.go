@@ -66,7 +66,7 @@ func start(ctx context.Context, n int, dir string, o *Options) (_ *Servers, err 
 			p.close()
 		}
 	}()
-	at, err := p.listen()
+	at, err := p.listen(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -231,7 +231,7 @@ func (c *Servers) restart(ctx context.Context, members []int) error {
 	if err != nil {
 		return err
 	}
-	at, err := c.place.listenAgain(members)
+	at, err := c.place.listenAgain(ctx, members)
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package embedded
 import (
 	"context"
 	"errors"
-	"net"
 	"strconv"
 	"sync"
 	"testing"
@@ -173,10 +172,7 @@ func TestRestartRefuses(t *testing.T) {
 	wantError(t, c.Restart(t.Context(), 1), dir, "member 1 runs already")
 
 	c.Kill(2)
-	l, err := net.Listen("tcp", c.place.note.Members[2].Peer)
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := take(t, c.place.note.Members[2].Peer)
 	wantError(t, c.Restart(t.Context(), 2), "member 2 needs its address "+l.Addr().String())
 	l.Close()
 	if err := c.Restart(t.Context(), 2); err != nil {
@@ -197,12 +193,8 @@ func TestClusterPeerPortTaken(t *testing.T) {
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", c.place.note.Members[1].Peer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, err = Cluster(t.Context(), 2, dir, quick())
+	l := take(t, c.place.note.Members[1].Peer)
+	_, err := Cluster(t.Context(), 2, dir, quick())
 	wantError(t, err, dir, "member 1 needs its address "+l.Addr().String())
 	l.Close()
 	startCluster(t, 2, dir, quick())

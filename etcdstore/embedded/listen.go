@@ -1,11 +1,15 @@
 package embedded
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/netip"
 	"strconv"
+	"syscall"
+	"time"
 )
 
 // Ports are chosen at random from here, which is below what Linux (32768 and
@@ -15,6 +19,14 @@ const (
 	firstPort = 20000
 	lastPort  = 32767
 	portTries = 1000
+)
+
+// A child process that this one is just starting holds what was open here until
+// it executes its program, and with it an address whose listener was closed
+// meanwhile: 14 ms were seen on a busy machine.
+const (
+	takenLimit = time.Second
+	takenPause = 5 * time.Millisecond
 )
 
 // addresses are where a member listens.
@@ -41,7 +53,7 @@ func closeAll(all []addresses) {
 // listen listens at the addresses of all members. New members are given theirs.
 // Old ones may get another for clients, if somebody else has the one they had;
 // by the one for peers the members know each other, and it can not change.
-func (p *place) listen() (all []addresses, err error) {
+func (p *place) listen(ctx context.Context) (all []addresses, err error) {
 	defer func() {
 		if err != nil {
 			closeAll(all)
@@ -54,7 +66,7 @@ func (p *place) listen() (all []addresses, err error) {
 		all = append(all, addresses{})
 		a := &all[i]
 		if p.note.Ready {
-			if *a, err = p.listenAt(i); a.client != nil {
+			if *a, err = p.listenAt(ctx, i); a.client != nil {
 				continue
 			}
 			if a.peer == nil && len(p.note.Members) > 1 {
@@ -79,23 +91,23 @@ func (p *place) listen() (all []addresses, err error) {
 
 // listenAt listens at the addresses that a member had before. With an error it
 // may have listened at the one for peers.
-func (p *place) listenAt(i int) (a addresses, err error) {
+func (p *place) listenAt(ctx context.Context, i int) (a addresses, err error) {
 	m := p.note.Members[i]
 	if len(p.note.Members) > 1 {
-		if a.peer, err = net.Listen("tcp", m.Peer); err != nil {
+		if a.peer, err = listenOn(ctx, m.Peer); err != nil {
 			return a, fmt.Errorf("member %d needs its address %s: stop what listens there: %w", i, m.Peer, err)
 		}
 	}
-	if a.client, err = net.Listen("tcp", m.Client); err != nil {
+	if a.client, err = listenOn(ctx, m.Client); err != nil {
 		return a, fmt.Errorf("member %d needs its address %s: stop what listens there: %w", i, m.Client, err)
 	}
 	return a, nil
 }
 
 // listenAgain listens at the addresses of members that are down.
-func (p *place) listenAgain(members []int) (all []addresses, err error) {
+func (p *place) listenAgain(ctx context.Context, members []int) (all []addresses, err error) {
 	for _, i := range members {
-		at, err := p.listenAt(i)
+		at, err := p.listenAt(ctx, i)
 		all = append(all, at)
 		if err != nil {
 			closeAll(all)
@@ -103,6 +115,24 @@ func (p *place) listenAgain(members []int) (all []addresses, err error) {
 		}
 	}
 	return all, nil
+}
+
+// listenOn listens at the address. If that is taken it tries again for takenLimit, or until ctx ends.
+func listenOn(ctx context.Context, addr string) (net.Listener, error) {
+	limit := time.After(takenLimit)
+	for {
+		l, err := net.Listen("tcp", addr)
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			return l, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(ctx.Err(), err)
+		case <-limit:
+			return nil, err
+		case <-time.After(takenPause):
+		}
+	}
 }
 
 func onLoopback(addr string) bool {

@@ -62,7 +62,7 @@ func startMember(i int, dir string, o *Options) (_ *Server, err error) {
 			p.close()
 		}
 	}()
-	at, err := p.listenAt(i)
+	at, err := p.listenAt(context.Background(), i)
 	if err != nil {
 		at.close()
 		return nil, err

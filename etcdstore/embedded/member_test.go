@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -213,10 +212,7 @@ func TestMemberRefuses(t *testing.T) {
 		_, err = Member(i, dir, quick())
 		wantError(t, err, dir, "of 1 member, counted from 0")
 	}
-	l, err := net.Listen("tcp", endpoints[0][len("http://"):])
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := take(t, endpoints[0][len("http://"):])
 	_, err = Member(0, dir, quick())
 	wantError(t, err, "member 0 needs its address "+l.Addr().String())
 	l.Close()
