@@ -96,7 +96,7 @@ func (c *Servers) all() []int {
 // up starts members that are down, at these addresses, and waits until they
 // answer, or else stops them again.
 func (c *Servers) up(ctx context.Context, which []int, at []addresses) error {
-	servers, err := c.boot(which, at)
+	servers, err := c.boot(ctx, which, at)
 	for k, s := range servers {
 		if err != nil {
 			break
@@ -116,7 +116,7 @@ func (c *Servers) up(ctx context.Context, which []int, at []addresses) error {
 
 // boot starts members all at once, since the first thing a new one does is to
 // ask the others. It returns those that started, even with an error.
-func (c *Servers) boot(which []int, at []addresses) ([]*Server, error) {
+func (c *Servers) boot(ctx context.Context, which []int, at []addresses) ([]*Server, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.mayBoot(which); err != nil {
@@ -127,7 +127,7 @@ func (c *Servers) boot(which []int, at []addresses) ([]*Server, error) {
 	var wg sync.WaitGroup
 	for k, i := range which {
 		wg.Go(func() {
-			if servers[k], errs[k] = boot(c.o, c.place, i, at[k]); errs[k] != nil {
+			if servers[k], errs[k] = boot(ctx, c.o, c.place, i, at[k]); errs[k] != nil {
 				errs[k] = fmt.Errorf("member %d: %w", i, errs[k])
 			}
 		})

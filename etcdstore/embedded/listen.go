@@ -2,14 +2,12 @@ package embedded
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/netip"
 	"strconv"
 	"syscall"
-	"time"
 )
 
 // Ports are chosen at random from here, which is below what Linux (32768 and
@@ -19,14 +17,6 @@ const (
 	firstPort = 20000
 	lastPort  = 32767
 	portTries = 1000
-)
-
-// A child process that this one is just starting holds what was open here until
-// it executes its program, and with it an address whose listener was closed
-// meanwhile: 14 ms were seen on a busy machine.
-const (
-	takenLimit = time.Second
-	takenPause = 5 * time.Millisecond
 )
 
 // addresses are where a member listens.
@@ -117,22 +107,12 @@ func (p *place) listenAgain(ctx context.Context, members []int) (all []addresses
 	return all, nil
 }
 
-// listenOn listens at the address. If that is taken it tries again for takenLimit, or until ctx ends.
-func listenOn(ctx context.Context, addr string) (net.Listener, error) {
-	limit := time.After(takenLimit)
-	for {
-		l, err := net.Listen("tcp", addr)
-		if !errors.Is(err, syscall.EADDRINUSE) {
-			return l, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, errors.Join(ctx.Err(), err)
-		case <-limit:
-			return nil, err
-		case <-time.After(takenPause):
-		}
-	}
+func listenOn(ctx context.Context, addr string) (l net.Listener, err error) {
+	err = patiently(ctx, syscall.EADDRINUSE, func() error {
+		l, err = net.Listen("tcp", addr)
+		return err
+	})
+	return l, err
 }
 
 func onLoopback(addr string) bool {

@@ -67,7 +67,7 @@ func startMember(i int, dir string, o *Options) (_ *Server, err error) {
 		at.close()
 		return nil, err
 	}
-	s, err := boot(o, p, i, at)
+	s, err := boot(context.Background(), o, p, i, at)
 	if err != nil {
 		return nil, err
 	}

@@ -45,7 +45,7 @@ const (
 // Etcd is given no listeners. It would open its own by address, which somebody
 // else may have taken by then; and in the end it waits seconds for connections
 // that do not end by themselves, and leaves some behind.
-func boot(o *Options, p *place, i int, at addresses) (_ *Server, err error) {
+func boot(ctx context.Context, o *Options, p *place, i int, at addresses) (_ *Server, err error) {
 	f := newFault()
 	s := &Server{
 		endpoint: o.scheme() + "://" + p.note.Members[i].Client,
@@ -65,6 +65,9 @@ func boot(o *Options, p *place, i int, at addresses) (_ *Server, err error) {
 	}()
 	tlsConfig, err := o.tlsConfig()
 	if err != nil {
+		return nil, err
+	}
+	if err := awaitFiles(ctx, s.dir); err != nil {
 		return nil, err
 	}
 	var handler peerHandler
