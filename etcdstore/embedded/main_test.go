@@ -1,6 +1,8 @@
 package embedded
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -96,24 +98,42 @@ func client(t *testing.T, c *clientv3.Client, err error) *clientv3.Client {
 	return c
 }
 
+// put sends a put again until it is confirmed: one may be on its way to a
+// member that dies, or that leads no more.
 func put(t *testing.T, c *clientv3.Client, key, value string) {
 	t.Helper()
-	if _, err := c.Put(t.Context(), key, value); err != nil {
-		t.Fatalf("put %s: %v", key, err)
-	}
+	eventually(t, func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := c.Put(ctx, key, value)
+		return err
+	})
 }
 
-// eventually calls f until it succeeds, for ten seconds at most.
+// leading returns which member leads. With short timers, one that gets no processor for
+// a moment loses its place.
+func leading(t *testing.T, c *Servers) (leader int) {
+	t.Helper()
+	eventually(t, func() error {
+		if leader = c.Leader(); leader < 0 {
+			return errors.New("there is no leader")
+		}
+		return nil
+	})
+	return leader
+}
+
+// eventually calls f until it succeeds, for a minute at most.
 func eventually(t *testing.T, f func() error) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		err := f()
 		if err == nil {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("still after 10s: %v", err)
+			t.Fatalf("still after a minute: %v", err)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
