@@ -19,9 +19,9 @@ func newKV(revision int64, size int) *mvccpb.KeyValue {
 // until waits for cond.
 func until(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !cond(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !cond(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("after 20 s: %s", what)
+			t.Fatalf("after a minute: %s", what)
 		}
 	}
 }

@@ -20,7 +20,7 @@ func TestCloseWithRequestsThatHang(t *testing.T) {
 	other := openAt(t, m.Endpoints(), Options{})
 	var hang atomic.Bool
 	var underWay atomic.Int64
-	s := openAt(t, m.Endpoints(), Options{RequestTimeout: 500 * time.Millisecond, DialOptions: []grpc.DialOption{
+	s := openAt(t, m.Endpoints(), Options{RequestTimeout: 3 * time.Second, DialOptions: []grpc.DialOption{
 		grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 			if !hang.Load() || !writes(req) {
 				return invoke(ctx, method, req, reply, cc, opts...)

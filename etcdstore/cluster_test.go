@@ -35,11 +35,18 @@ func oneMember(t *testing.T) *embedded.Server {
 	return m
 }
 
+// SlowDisk is the RequestTimeout of stores that are to write, and to close,
+// on a disk that takes seconds for one write now and then.
+const SlowDisk = 10 * time.Second
+
 // openOn opens a store on m through wire, which may be nil.
 func openOn(t *testing.T, m *embedded.Server, w *wire, o Options) *Store {
 	t.Helper()
 	if w != nil {
 		o.DialOptions = []grpc.DialOption{grpc.WithChainUnaryInterceptor(w.unary), grpc.WithChainStreamInterceptor(w.stream)}
+	}
+	if o.RequestTimeout == 0 {
+		o.RequestTimeout = SlowDisk
 	}
 	s, err := Open(t.Context(), m.Endpoints(), &o)
 	if err != nil {
@@ -114,6 +121,9 @@ func (w *wire) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.Clien
 
 func (s *wiredStream) RecvMsg(m any) error {
 	err := s.ClientStream.RecvMsg(m)
+	if s.ClientStream.Context().Err() != nil { // what comes through a cut is lost
+		err = errCut
+	}
 	if err != nil {
 		s.cancel()
 		s.w.mu.Lock()

@@ -51,7 +51,10 @@ func (st *stage) open(t testing.TB, w *wire, o *etcdstore.Options) *etcdstore.St
 		opts.Prefix = st.prefix
 	}
 	if opts.TTL == 0 {
-		opts.TTL = 5 * time.Second
+		opts.TTL = 15 * time.Second
+	}
+	if opts.RequestTimeout == 0 {
+		opts.RequestTimeout = etcdstore.SlowDisk
 	}
 	if w != nil {
 		opts.DialOptions = append(opts.DialOptions, w.option())

@@ -118,7 +118,7 @@ func useAll(t *testing.T, s *etcdstore.Store) {
 	if all, err := s.Sessions(t.Context()); err != nil || len(all) == 0 {
 		t.Fatalf("sessions: %v, %v", all, err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for c, err := range s.Watch(ctx, ledger.WatchOptions{Filter: ledger.Filter{Workflow: "ok"}}) {
 		if err != nil {
@@ -176,7 +176,7 @@ func TestFaultLogin(t *testing.T) {
 		if all, err := s.Sessions(t.Context()); n != 1 || err != nil || len(all) != 1 {
 			t.Errorf("%d records; sessions %v, %v", n, all, err)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		mustFinish(t, worker, sampleDone(r))
 		if err := s.Await(ctx, r.ID, r.Version); err != nil {
@@ -253,7 +253,7 @@ func TestFaultLogin(t *testing.T) {
 		if _, err := c.root.UserChangePassword(t.Context(), "worker", "another"); err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		_, _, err := s.Claim(ctx, claimOf(freshID(), 0))
 		wantError(t, err, []error{ledger.ErrUnavailable}, "the user name or the password is wrong")
@@ -286,7 +286,9 @@ func TestFaultShortLogin(t *testing.T) {
 	}
 	c := newCastle(t, true, func(o *embedded.Options) { o.AuthTokenTTL = time.Second }, nil).login(t)
 	var w wire
-	s := c.open(t, &w, as("worker"))
+	opts := as("worker")
+	opts.TTL = 5 * time.Second // it is renewed meanwhile
+	s := c.open(t, &w, opts)
 	// A watch that stays keeps the stream that it shares with those of sessions.
 	told := make(chan ledger.Change)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -313,7 +315,7 @@ func TestFaultShortLogin(t *testing.T) {
 				if c.Kind == ledger.ChangePut && c.ID == id && c.Record.State == state {
 					return
 				}
-			case <-time.After(5 * time.Second):
+			case <-time.After(time.Minute):
 				t.Fatalf("the watch has not told of %s", id)
 			}
 		}
@@ -325,7 +327,7 @@ func TestFaultShortLogin(t *testing.T) {
 		return r
 	}
 	r := claim()
-	for n := range 2 {
+	for n, tries := 0, 5; n < 2; n++ {
 		w.set(nil)
 		time.Sleep(2100 * time.Millisecond) // the end of a login can not be seen
 		if n := w.requests(); n > 1 {
@@ -340,8 +342,11 @@ func TestFaultShortLogin(t *testing.T) {
 		start := time.Now()
 		revokeSession(t, c.root, r.Owner.Session)
 		<-lost
-		if took := time.Since(start); took > time.Second {
-			t.Errorf("session %d: its revoke was noticed after %v; want milliseconds", n, took)
+		if took := time.Since(start); took > time.Second { // on a machine that stands still, a renewal may come first
+			if tries--; tries == 0 {
+				t.Fatalf("session %d: its revoke was noticed after %v; want milliseconds", n, took)
+			}
+			n--
 		}
 		mustFinish(t, s, sampleDone(r))
 		wantTold(r.ID, ledger.StateSucceeded)

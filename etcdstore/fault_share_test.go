@@ -33,7 +33,7 @@ func together(t testing.TB, s *etcdstore.Store, w *wire, do fate, claims ...ledg
 		do = func(_ int, _ *rpc, deliver func() error) error { return deliver() }
 	}
 	etcdstore.OneAtATime(s)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	release := w.gather(s, len(claims), do)
 	out := make([]outcome, len(claims))
@@ -299,7 +299,7 @@ func TestFaultLeasesGone(t *testing.T) {
 	t.Run("delete", func(t *testing.T) {
 		r := stored(t)
 		revokeAll(t, true)
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if err := s.Delete(ctx, r.ID, r.Version); err != nil {
 			t.Error(err)
@@ -312,7 +312,7 @@ func TestFaultLeasesGone(t *testing.T) {
 			t.Fatal(err)
 		}
 		revokeAll(t, true)
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if err := s.Delete(ctx, id, 0); err != nil {
 			t.Error(err)
@@ -321,7 +321,7 @@ func TestFaultLeasesGone(t *testing.T) {
 	t.Run("finish", func(t *testing.T) {
 		r := mustClaim(t, s, claimOf(freshID(), 0))
 		revokeAll(t, true)
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if err := s.Finish(ctx, sampleDone(r)); err != nil {
 			t.Error(err)
@@ -432,7 +432,11 @@ func TestFaultCloseWhileInFlight(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var w wire
-			s := st.open(t, &w, &etcdstore.Options{RequestTimeout: 500 * time.Millisecond})
+			timeout := 10 * time.Second
+			if name == "frozen" {
+				timeout = 500 * time.Millisecond
+			}
+			s := st.open(t, &w, &etcdstore.Options{RequestTimeout: timeout})
 			warm(t, s)
 			w.set(do)
 			out := make([]outcome, 50)
@@ -448,7 +452,7 @@ func TestFaultCloseWhileInFlight(t *testing.T) {
 			start := time.Now()
 			err := s.Close()
 			took := time.Since(start)
-			if name != "frozen" && err != nil || took > 2*time.Second {
+			if name != "frozen" && err != nil || took > 20*time.Second {
 				t.Errorf("close: %v, after %v", err, took)
 			}
 			if name == "frozen" {

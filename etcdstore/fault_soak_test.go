@@ -164,7 +164,8 @@ func TestFaultSoak(t *testing.T) {
 	var wires [3]wire
 	var stores []*etcdstore.Store
 	for i := range wires {
-		stores = append(stores, st.open(t, &wires[i], nil))
+		// What a lost session held is free after its TTL.
+		stores = append(stores, st.open(t, &wires[i], &etcdstore.Options{TTL: 5 * time.Second}))
 		wires[i].set(d.storm(&late))
 	}
 	began := time.Now()

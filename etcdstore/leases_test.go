@@ -128,7 +128,10 @@ func TestBucketFails(t *testing.T) {
 		t.Error("got no error")
 	}
 	w.onCall(nil)
-	leaseOf(t, b)
+	until(t, "no lease is handed out", func() bool { // a disk may take longer than RequestTimeout, too
+		_, err := b.lease(t.Context())
+		return err == nil
+	})
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -26,7 +26,8 @@ type meter struct {
 func metered(t *testing.T, endpoints []string, prefix string) (*etcdstore.Store, *meter) {
 	t.Helper()
 	m := &meter{}
-	s := openFor(t, endpoints, &etcdstore.Options{Prefix: prefix, DialOptions: []grpc.DialOption{
+	// Nothing is sent again only because the disk is slow.
+	s := openFor(t, endpoints, &etcdstore.Options{Prefix: prefix, RequestTimeout: time.Minute, DialOptions: []grpc.DialOption{
 		grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoker grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 			m.sent(method, req)
 			return invoker(ctx, method, req, reply, cc, opts...)

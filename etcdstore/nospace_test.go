@@ -21,6 +21,7 @@ func TestResetWithoutSpace(t *testing.T) {
 }
 
 func resetWithoutSpace(t *testing.T, leased bool) {
+	t.Parallel() // most of the time it waits for StoreTimeout, which allows for a slow disk
 	m, err := embedded.Start(t.Context(), t.TempDir(), &embedded.Options{Heartbeat: 20 * time.Millisecond, Election: 200 * time.Millisecond, QuotaBytes: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
@@ -31,7 +32,7 @@ func resetWithoutSpace(t *testing.T, leased bool) {
 		}
 	})
 	s, other := openOn(t, m, nil, Options{}), openOn(t, m, nil, Options{})
-	g, err := ledger.New(s, &ledger.Options{Policies: map[string]ledger.Policy{"search": {Unlimited: true}}, StoreTimeout: time.Second})
+	g, err := ledger.New(s, &ledger.Options{Policies: map[string]ledger.Policy{"search": {Unlimited: true}}, StoreTimeout: 3 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

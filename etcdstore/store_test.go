@@ -49,17 +49,17 @@ func prefixOf(dir string) string {
 
 // lease is how long the suite's owners live after they die. It has to outlast what a
 // loaded machine can keep a living one from renewing, which under the race detector,
-// with three members and the suite on two processors, is seconds.
+// with three members and the suite on two processors, is seconds; and so is what a disk may take for one write.
 func lease() time.Duration {
 	if raceEnabled {
-		return 3 * time.Second
+		return 5 * time.Second
 	}
-	return 2 * time.Second
+	return 4 * time.Second
 }
 
 func opener(endpoints []string) storetest.Opener {
 	return func(t testing.TB, dir string) ledger.Store {
-		s, err := etcdstore.Open(context.Background(), endpoints, &etcdstore.Options{Prefix: prefixOf(dir), TTL: lease()})
+		s, err := etcdstore.Open(context.Background(), endpoints, &etcdstore.Options{Prefix: prefixOf(dir), TTL: lease(), RequestTimeout: etcdstore.SlowDisk})
 		if err != nil {
 			t.Fatal(err)
 		}
