@@ -14,7 +14,7 @@ import (
 )
 
 // leaseTTL is short, so that the tests do not wait for long. Nothing depends on it.
-const leaseTTL = 2 * time.Second
+const leaseTTL = 5 * time.Second
 
 // holding lets the worker run a call whose tool is held, and returns the
 // call, what it has done, and the lease that it is under.
