@@ -174,7 +174,7 @@ func TestEtcdMutants(t *testing.T) {
 func TestEtcdPoints(t *testing.T) {
 	covered(t, "etcd.", func(t *testing.T, h hits) {
 		m, w := startEtcd(t), &wire{}
-		a, b := openEtcd(t, m, "/points", time.Second, w), openEtcd(t, m, "/points", time.Second, nil)
+		a, b := openEtcd(t, m, "/points", 4*time.Second, w), openEtcd(t, m, "/points", 4*time.Second, nil)
 		w.holdNext()
 		r := mustClaim(t, a, "a", 0, ledger.DoubtRetry)
 		if !h.hit(failpoint.EtcdClaimUnsure) || !h.hit(failpoint.EtcdSessionCleaning) {
