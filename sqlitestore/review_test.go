@@ -32,7 +32,7 @@ func TestListingsHoldUpNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	occupy(t, s)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	synced, ended := make(chan struct{}), make(chan error, 1)
 	go func() {
@@ -130,7 +130,8 @@ func TestSlowListingEnds(t *testing.T) {
 	if testing.Short() {
 		t.Skip("fills a great store")
 	}
-	s := openTest(t, filepath.Join(t.TempDir(), "ledger.db"))
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	s := openTest(t, path)
 	n := 300_000
 	if underRace { // some twenty times slower: as long with fewer
 		n = 20_000
@@ -147,33 +148,52 @@ func TestSlowListingEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), whole/20)
-	defer cancel()
-	took, err := list(ctx)
-	if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, ledger.ErrNotWritten) {
-		t.Errorf("got %v; want DeadlineExceeded and ErrNotWritten", err)
+	// soon wants end to take less than half as long as the whole listing. A machine or a disk that stands still for
+	// a moment takes longer, though not each time.
+	soon := func(what string, end func() time.Duration) {
+		t.Helper()
+		took := whole
+		for tries := 0; tries < 5 && took > whole/2; tries++ {
+			took = end()
+		}
+		if took > whole/2 {
+			t.Errorf("%s took %v; the whole listing %v", what, took, whole)
+		}
 	}
-	if took > whole/2 {
-		t.Errorf("it took %v, with a context of %v", took, whole/20)
-	}
-	ended := make(chan error)
-	go func() {
-		_, err := list(t.Context())
-		ended <- err
-	}()
-	for len(s.readers.slots) == s.readers.size {
-		time.Sleep(time.Millisecond)
-	}
-	start := time.Now()
-	if err := s.Close(); err != nil {
-		t.Error(err)
-	}
-	if took := time.Since(start); took > whole/2 {
-		t.Errorf("Close took %v beside a listing of %v", took, whole)
-	}
-	if err := <-ended; !errors.Is(err, ledger.ErrClosed) {
-		t.Errorf("got %v; want ErrClosed", err)
-	}
+	soon("a listing whose context ended", func() time.Duration {
+		ctx, cancel := context.WithTimeout(t.Context(), whole/20)
+		defer cancel()
+		took, err := list(ctx)
+		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, ledger.ErrNotWritten) {
+			t.Errorf("got %v; want DeadlineExceeded and ErrNotWritten", err)
+		}
+		return took
+	})
+	soon("Close beside a listing", func() time.Duration {
+		s = openTest(t, path)
+		ended := make(chan error, 1)
+		go func() {
+			_, err := list(t.Context())
+			ended <- err
+		}()
+		for len(s.readers.slots) == s.readers.size {
+			if len(ended) > 0 {
+				return whole // it was over before this goroutine had a processor
+			}
+			time.Sleep(time.Millisecond)
+		}
+		start := time.Now()
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		took := time.Since(start)
+		if err := <-ended; err == nil {
+			return whole
+		} else if !errors.Is(err, ledger.ErrClosed) {
+			t.Errorf("got %v; want ErrClosed", err)
+		}
+		return took
+	})
 }
 
 // TestFailedRecordsAreSortedByID: pages of great records are ordered without their data, also after an ID.
