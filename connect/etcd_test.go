@@ -69,8 +69,8 @@ func TestOpenEtcd(t *testing.T) {
 		{"one member down", "etcd://127.0.0.1:1," + host, nil, ""},
 		{"the environment", "etcd:///in-env", vars{envEndpoints: server.Endpoints()[0]}, ""},
 		{"a user where nobody needs one", "etcd://me@" + host, vars{EnvEtcdPassword: "s3cret"}, ""},
-		{"TLS that is not there", "etcds://" + host + "?dial_timeout=500ms", nil, "does not speak TLS"},
-		{"nobody", "etcd://127.0.0.1:1?dial_timeout=500ms", nil, "nobody listens there"},
+		{"TLS that is not there", "etcds://" + host, nil, "does not speak TLS"},
+		{"nobody", "etcd://127.0.0.1:1", nil, "nobody listens there"},
 	})
 	env := vars{EnvStore: "etcd:///from-env", envEndpoints: host, EnvQuiet: "1"}
 	_, closeGuard, err := fromEnv(t.Context(), nil, env.get)
@@ -135,7 +135,6 @@ func TestOpenEtcdWithTLS(t *testing.T) {
 	stranger := newAuthority(t, "stranger", day(-1), day(1))
 	strangerCert, strangerKey := stranger.issue("client", day(-1), day(1))
 	pair := "&cert=" + cert + "&key=" + key
-	quick := "&dial_timeout=500ms"
 
 	checkOpen(t, []opening{
 		{"etcds", "etcds://" + host + "/p?ca=" + a.file + pair, nil, ""},
@@ -143,12 +142,12 @@ func TestOpenEtcdWithTLS(t *testing.T) {
 		{"the environment", "etcd:///p", vars{envEndpoints: "https://" + host, envCACert: a.file, envCert: cert, envKey: key}, ""},
 		{"the URL wins", "etcds://" + host + "?ca=" + a.file + pair, vars{envCACert: stranger.file, envCert: oldCert, envKey: oldKey}, ""},
 		{"another name of the server", "etcds://" + host + "?ca=" + a.file + pair + "&server_name=etcd.internal", nil, ""},
-		{"a wrong name of the server", "etcds://" + host + "?ca=" + a.file + pair + "&server_name=other.internal" + quick, nil, "for another name"},
-		{"a wrong authority", "etcds://" + host + "?ca=" + stranger.file + pair + quick, nil, "not signed by the given CA"},
-		{"the system's authorities", "etcds://" + host + "?cert=" + cert + "&key=" + key + quick, nil, "not signed by the given CA"},
+		{"a wrong name of the server", "etcds://" + host + "?ca=" + a.file + pair + "&server_name=other.internal", nil, "for another name"},
+		{"a wrong authority", "etcds://" + host + "?ca=" + stranger.file + pair, nil, "not signed by the given CA"},
+		{"the system's authorities", "etcds://" + host + "?cert=" + cert + "&key=" + key, nil, "not signed by the given CA"},
 		{"an expired client", "etcds://" + host + "?ca=" + a.file + "&cert=" + oldCert + "&key=" + oldKey, nil, "expired on"},
-		{"a stranger", "etcds://" + host + "?ca=" + a.file + "&cert=" + strangerCert + "&key=" + strangerKey + quick, nil, "etcd at https://"},
-		{"no client certificate", "etcds://" + host + "?ca=" + a.file + quick, nil, "etcd at https://"}, // TLS 1.3 tells a client too late to be sure that it reads it
-		{"no TLS", "etcd://" + host + "?" + quick[1:], nil, "it may want TLS"},
+		{"a stranger", "etcds://" + host + "?ca=" + a.file + "&cert=" + strangerCert + "&key=" + strangerKey, nil, "etcd at https://"},
+		{"no client certificate", "etcds://" + host + "?ca=" + a.file, nil, "etcd at https://"}, // TLS 1.3 tells a client too late to be sure that it reads it
+		{"no TLS", "etcd://" + host, nil, "it may want TLS"},
 	})
 }
