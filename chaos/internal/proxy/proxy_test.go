@@ -122,12 +122,12 @@ func until(t *testing.T, what string, cond func() bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	late := time.After(10 * time.Second)
+	late := time.After(time.Minute) // a disk may stall
 	for !cond() {
 		select {
 		case <-tick.C:
 		case <-late:
-			t.Fatalf("after 10s still not: %s", what)
+			t.Fatalf("after a minute still not: %s", what)
 		}
 	}
 }
@@ -151,11 +151,7 @@ func TestForwards(t *testing.T) {
 	if _, err := e.client.Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("got %v, want the end", err)
 	}
-	until(t, "the pair is forgotten", func() bool {
-		e.p.mu.Lock()
-		defer e.p.mu.Unlock()
-		return len(e.p.pairs) == 0
-	})
+	until(t, "the pair is forgotten", func() bool { return e.pairs() == 0 })
 }
 
 // One way is silent, the other goes on, and in the end the connection is lost, since bytes are.
@@ -184,6 +180,7 @@ func TestCut(t *testing.T) {
 			}
 			untimely := e.dial(t) // which TCP can not refuse, but nobody answers
 			say(t, untimely, "hello")
+			until(t, "the proxy has it", func() bool { return e.pairs() == 3 }) // else it may be made after the cut
 			silence(t, untimely)
 			e.p.Heal()
 			broken(t, e.client)
@@ -232,6 +229,13 @@ func TestHold(t *testing.T) {
 	e.p.Cut(In)
 	e.p.Heal()
 	say(t, untimely, "more")
+}
+
+// pairs is how many connections the proxy has.
+func (e *ends) pairs() int {
+	e.p.mu.Lock()
+	defer e.p.mu.Unlock()
+	return len(e.p.pairs)
 }
 
 // held is what all connections have held back of what clients say.
