@@ -72,55 +72,52 @@ func (c *Cluster) leads(ctx context.Context, i int) error {
 }
 
 // Compact makes the cluster forget its history up to now, but what the recorders have not seen yet: a run that
-// was not recorded is worth nothing.
+// was not recorded is worth nothing. It tries until ctx ends.
 func (c *Cluster) Compact(ctx context.Context, recorders ...*Recorder) error {
+	if err := c.anyone(ctx, func(ctx context.Context, one *clientv3.Client) error { return compact(ctx, one, recorders) }); err != nil {
+		return fmt.Errorf("cluster: compact: %w", err)
+	}
+	return nil
+}
+
+func compact(ctx context.Context, one *clientv3.Client, recorders []*Recorder) error {
+	r, err := one.Get(ctx, "k")
+	if err != nil {
+		return err
+	}
+	revision := r.Header.Revision
+	for _, rec := range recorders {
+		revision = min(revision, rec.Seen())
+	}
+	if _, err = one.Compact(ctx, revision); errors.Is(err, rpctypes.ErrCompacted) {
+		return nil // as much, and more
+	}
+	return err
+}
+
+// anyone calls f for one member after the other until it succeeds, or ctx ends. A stalled disk may be one for all of them.
+func (c *Cluster) anyone(ctx context.Context, f func(context.Context, *clientv3.Client) error) error {
 	for {
-		err := c.compact(ctx, recorders)
-		if err == nil {
-			return nil
+		var errs []error
+		for i, one := range c.direct {
+			try, cancel := context.WithTimeout(ctx, tryLimit)
+			err := f(try, one)
+			cancel()
+			if err == nil {
+				return nil
+			}
+			errs = append(errs, fmt.Errorf("%s: %w", Name(i), err))
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("cluster: compact: %w (%w)", context.Cause(ctx), err)
+			return fmt.Errorf("%w (%w)", context.Cause(ctx), errors.Join(errs...))
 		case <-time.After(tryAgain):
 		}
 	}
 }
 
-func (c *Cluster) compact(ctx context.Context, recorders []*Recorder) error {
-	return c.anyone(ctx, func(ctx context.Context, one *clientv3.Client) error {
-		r, err := one.Get(ctx, "k")
-		if err != nil {
-			return err
-		}
-		revision := r.Header.Revision
-		for _, rec := range recorders {
-			revision = min(revision, rec.Seen())
-		}
-		if _, err = one.Compact(ctx, revision); errors.Is(err, rpctypes.ErrCompacted) {
-			return nil // as much, and more
-		}
-		return err
-	})
-}
-
-// anyone calls f for one member after the other until it succeeds.
-func (c *Cluster) anyone(ctx context.Context, f func(context.Context, *clientv3.Client) error) error {
-	var errs []error
-	for i, one := range c.direct {
-		try, cancel := context.WithTimeout(ctx, tryLimit)
-		err := f(try, one)
-		cancel()
-		if err == nil {
-			return nil
-		}
-		errs = append(errs, fmt.Errorf("%s: %w", Name(i), err))
-	}
-	return errors.Join(errs...)
-}
-
 // Revoke revokes the leases of the sessions that the process with that id has below the prefix, as an operator
-// would. It reports whether there were any; with an error, some may stand.
+// would. It reports whether there were any. It tries until ctx ends; with an error, some may stand.
 func (c *Cluster) Revoke(ctx context.Context, prefix string, pid int) (bool, error) {
 	found := false
 	err := c.anyone(ctx, func(ctx context.Context, one *clientv3.Client) error {

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -126,10 +128,10 @@ func TestRecord(t *testing.T) {
 	if err := store.Delete(within(t, 30*time.Second), id(0), done[0].finish); err != nil {
 		t.Fatal(err)
 	}
-	if found, err := c.Revoke(within(t, 10*time.Second), prefix, os.Getpid()+1); found || err != nil {
+	if found, err := c.Revoke(within(t, 30*time.Second), prefix, os.Getpid()+1); found || err != nil {
 		t.Errorf("the lease of another process: %v, %v", found, err)
 	}
-	if found, err := c.Revoke(within(t, 10*time.Second), prefix, os.Getpid()); !found || err != nil {
+	if found, err := c.Revoke(within(t, 30*time.Second), prefix, os.Getpid()); !found || err != nil {
 		t.Fatalf("the lease was not revoked: %v, %v", found, err)
 	}
 	closed = true
@@ -211,20 +213,51 @@ func (l lossy) Revoke(ctx context.Context, id clientv3.LeaseID) (*clientv3.Lease
 }
 
 // A lease whose revocation was not confirmed, and that is gone when the next member is asked, was there.
+// And while no member revokes anything, they are asked again.
 func TestRevokeUnconfirmed(t *testing.T) {
 	c := startCluster(t, 3)
-	lease, err := c.direct[0].Grant(within(t, 20*time.Second), 600)
-	if err != nil {
-		t.Fatal(err)
+	session := func(name string) {
+		t.Helper()
+		lease, err := c.direct[0].Grant(within(t, 20*time.Second), 600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		putSoon(t, c.direct[0], "p/sessions/"+name, `{"pid":42}`, clientv3.WithLease(lease.ID))
 	}
-	putSoon(t, c.direct[0], "p/sessions/a", `{"pid":42}`, clientv3.WithLease(lease.ID))
-	c.direct[0].Lease = lossy{c.direct[0].Lease}
-	if found, err := c.Revoke(within(t, 20*time.Second), "p", 42); !found || err != nil {
-		t.Errorf("got %v, %v", found, err)
+	revoke := func(want bool) {
+		t.Helper()
+		if found, err := c.Revoke(within(t, 30*time.Second), "p", 42); found != want || err != nil {
+			t.Errorf("got %v, %v, want %v", found, err, want)
+		}
 	}
-	if found, err := c.Revoke(within(t, 20*time.Second), "p", 42); found || err != nil {
-		t.Errorf("no lease is left: got %v, %v", found, err)
+	session("a")
+	whole := c.direct[0].Lease
+	c.direct[0].Lease = lossy{whole}
+	revoke(true)
+	revoke(false) // no lease is left
+	c.direct[0].Lease = whole
+
+	session("b")
+	var left atomic.Int32
+	left.Store(3)
+	for _, one := range c.direct {
+		one.Lease = stalled{one.Lease, &left}
 	}
+	revoke(true)
+	revoke(false)
+}
+
+// stalled revokes no lease for so many times.
+type stalled struct {
+	clientv3.Lease
+	left *atomic.Int32
+}
+
+func (s stalled) Revoke(ctx context.Context, id clientv3.LeaseID) (*clientv3.LeaseRevokeResponse, error) {
+	if s.left.Add(-1) >= 0 {
+		return nil, context.DeadlineExceeded
+	}
+	return s.Lease.Revoke(ctx, id)
 }
 
 // A recorder that was cut off goes on where it was; unless that is compacted away.
@@ -265,6 +298,7 @@ func TestRecordMissed(t *testing.T) {
 	for _, w := range lines(t, path) {
 		names = append(names, w.Name)
 	}
+	names = slices.Compact(names) // a put without an answer in time was sent again
 	if len(names) != 2 || names[0] != "a" || names[1] != "b" {
 		t.Errorf("got the sessions %q, want a and b", names)
 	}

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"time"
 
 	"github.com/ledger-once/ledger/chaos/internal/point"
 	"github.com/ledger-once/ledger/chaos/internal/proxy"
@@ -85,8 +86,13 @@ func (w *Worker) Cut(kind string, meanwhile func()) {
 	w.site.Fault(f)
 }
 
+// revokeWithin bounds how long an operator tries: there may be no leader just now.
+const revokeWithin = 10 * time.Second
+
 // Revoke ends the worker's lease as an operator would. It reports whether there was one; with an error, it may stand.
 func (w *Worker) Revoke(ctx context.Context) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, revokeWithin)
+	defer cancel()
 	at := trace.Now()
 	done, err := w.site.lab.cluster.Revoke(ctx, w.site.prefix(), w.p.PID)
 	if done {

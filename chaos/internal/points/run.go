@@ -19,6 +19,9 @@ import (
 // beside is how many cells run at a time, where their faults leave each other alone.
 const beside = 12
 
+// leaseTries is how often a cell is played whose lease ends before it can be revoked.
+const leaseTries = 3
+
 // Options of the layer.
 type Options struct {
 	Mode
@@ -142,6 +145,10 @@ func (r *runner) cell(ctx context.Context, l *lab.Lab, c trace.Cell, dir string)
 	count := trace.CellCount{Cell: c, Aimed: 1}
 	began := time.Now()
 	s, found, err := r.play(ctx, l, c, dir)
+	for n := 2; n <= leaseTries && errors.Is(err, errNoLease); n++ {
+		dir = fmt.Sprintf("%s-%d", dir, n)
+		s, found, err = r.play(ctx, l, c, dir)
+	}
 	count.Took = time.Since(began)
 	if err != nil && ctx.Err() != nil {
 		return count // it was interrupted, and nothing is counted

@@ -23,6 +23,9 @@ const (
 	memberDown   = time.Second
 )
 
+// errNoLease is returned by a cell whose lease ended by itself before it was revoked: a disk that stalls for longer can do that.
+var errNoLease = errors.New("the victim has no lease that could be revoked")
+
 const (
 	toolName = "act"
 	callKey  = "call"
@@ -272,7 +275,7 @@ func (s *scenario) strike(ctx context.Context, p point.Point) error {
 	case trace.FaultRevoke:
 		var done bool
 		if done, err = s.victim.Revoke(ctx); err == nil && !done {
-			err = errors.New("the victim has no lease that could be revoked")
+			err = errNoLease
 		}
 		if err == nil {
 			err = s.victim.Go(p)
