@@ -27,9 +27,9 @@ const (
 
 const (
 	maxLine   = 1 << 20          // bytes, of a line of a child's output
-	waitDelay = time.Second      // for what a child's own children still write, once it is gone
+	waitDelay = 10 * time.Second // for what a child's own children still write, once it is gone
 	sendDelay = 10 * time.Second // for a child to make room for a line
-	stopDelay = 10 * time.Second // for a child to be stopped: a system call may hold it up
+	stopDelay = 30 * time.Second // for a child to be stopped: a system call may hold it up, such as an fsync
 )
 
 // A Spec says what to start.
@@ -123,7 +123,7 @@ func (p *Proc) Kill() int64 {
 
 // Stop sends SIGSTOP and returns, once the kernel reports every thread of the process as stopped, when
 // that was (trace.Now). It returns ErrGone if the process has ended, and an error if it
-// does not stop in 10 s. Stop and Cont of one process are for one goroutine at a time.
+// does not stop in 30 s. Stop and Cont of one process are for one goroutine at a time.
 func (p *Proc) Stop() (int64, error) {
 	if err := p.signal(sigStop); err != nil {
 		return 0, err
