@@ -300,6 +300,8 @@ func (r *running) answer(ctx context.Context, res ledger.Result[child.Output], e
 	case errors.As(context.Cause(ctx), &cause):
 		fmt.Fprintf(r.err, "ledger: nothing was run: %v\n", cause)
 		return signalled(cause.signal), nil
+	case errors.Is(r.ended, context.DeadlineExceeded):
+		return exitTimedOut, fmt.Errorf("nothing was run: the program could not be started within --timeout %v", r.stop)
 	case r.ended != nil:
 		return exitNotStarted, r.ended
 	case errors.Is(err, ledger.ErrInvalid):
