@@ -33,6 +33,7 @@ func TestMain(m *testing.M) {
 		"ledger":          func() { os.Exit(Main(os.Args, os.Stdin, os.Stdout, os.Stderr)) },
 		"ledger-seed":     seed,
 		"ledger-ancestor": ancestorFile,
+		"ledger-patient":  with(func(o *demo.Options) { o.Lease = 6 * time.Second }), // which no stalled disk ends
 		"ledger-broken":   with(func(o *demo.Options) { o.BreakGuard = true }),
 		"ledger-stuck": func() {
 			if len(os.Args) > 1 && os.Args[1] == "stuck" {
@@ -117,7 +118,7 @@ func waitFor(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 func until(ts *testscript.TestScript, what string, done func() bool) {
-	for deadline := time.Now().Add(30 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !done(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			ts.Fatalf("waited for %s in vain", what)
 		}

@@ -30,7 +30,7 @@ func startTail(t *testing.T, dir string, args ...string) *tailing {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	t.Cleanup(cancel)
 	l := &tailing{t: t, cmd: exec.CommandContext(ctx, path, append([]string{"tail"}, args...)...), out: make(chan string, 100), err: make(chan string, 100)}
 	l.cmd.Dir = dir
@@ -76,7 +76,7 @@ func (l *tailing) next(lines chan string, pattern string) {
 			if regexp.MustCompile(pattern).MatchString(line) {
 				return
 			}
-		case <-time.After(30 * time.Second):
+		case <-time.After(time.Minute):
 			l.t.Fatalf("no line matched %s", pattern)
 		}
 	}

@@ -36,6 +36,8 @@ type Options struct {
 	// one of its own and removes its records in the end; or a SQLite file. The latter and DIR must hold no records. Defaults to an
 	// etcd inside this process with its data in the Keep directory.
 	Store string
+	// Lease is the workers' in an etcd inside this process: whole seconds. Defaults to 2 s.
+	Lease time.Duration
 	// Keep is a directory, made if it is missing, for the service's journals and the default Store. With it
 	// the records in an etcd cluster stay too. Defaults to a temporary one, which is removed.
 	Keep string
@@ -72,6 +74,9 @@ func Run(ctx context.Context, o *Options) (_ *Report, err error) {
 	}
 	if opts.Workers < 2 || opts.Workers > 64 {
 		return nil, fmt.Errorf("demo: %d workers: use 2 to 64", opts.Workers)
+	}
+	if opts.Lease == 0 {
+		opts.Lease = lease
 	}
 	if opts.Timeout == 0 {
 		opts.Timeout = time.Minute

@@ -24,13 +24,13 @@ import (
 var ErrStore = errors.New("choose another store")
 
 const (
-	// lease is that of the workers in etcd. Shorter ones are possible, but a busy
+	// lease is that of the workers in etcd by default. Shorter ones are possible, but a busy
 	// machine may keep a worker from renewing them in time.
 	lease = 2 * time.Second
 	// maxLease bounds what a URL may ask for: the demo waits for one to expire.
 	maxLease = 30 * time.Second
 	// cleanUpWithin bounds, beyond a lease, what the end may take.
-	cleanUpWithin = 5 * time.Second
+	cleanUpWithin = 20 * time.Second
 )
 
 // A stage is the store of the pass with Ledger, as the coordinator has it: it
@@ -60,7 +60,7 @@ func openStage(ctx context.Context, o *Options, dir string) (_ *stage, err error
 	switch {
 	case err != nil:
 	case o.Store == "":
-		err = s.embed(ctx, filepath.Join(dir, etcdDir))
+		err = s.embed(ctx, filepath.Join(dir, etcdDir), o.Lease)
 		if err != nil && ctx.Err() == nil {
 			err = fmt.Errorf("%w (or run it without etcd: --store sqlite:PATH)", err)
 		}
@@ -68,7 +68,7 @@ func openStage(ctx context.Context, o *Options, dir string) (_ *stage, err error
 			s.left = "embedded:" + filepath.Join(dir, etcdDir)
 		}
 	case isEmbedded:
-		err = s.embed(ctx, target)
+		err = s.embed(ctx, target, o.Lease)
 		s.left = "embedded:" + target
 	case scheme == "etcd" || scheme == "etcds":
 		err = s.connect(ctx, o.Store, o.Keep != "")
@@ -105,7 +105,7 @@ func (s *stage) file(ctx context.Context, url string) error {
 }
 
 // embed starts a server inside this process.
-func (s *stage) embed(ctx context.Context, dir string) error {
+func (s *stage) embed(ctx context.Context, dir string, lease time.Duration) error {
 	e, err := open.Embedded(ctx, dir, &etcdstore.Options{TTL: lease})
 	if err != nil {
 		return err

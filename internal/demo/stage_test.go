@@ -64,11 +64,11 @@ func TestRunOnACluster(t *testing.T) {
 	if _, err := client.Put(t.Context(), theirs, "{}"); err != nil {
 		t.Fatal(err)
 	}
-	r, said := testRun(t, Options{Store: "etcd://" + addr + "/team/ledger?ttl=1s"})
-	if r.Store.Kind != kindEtcd || !strings.Contains(r.Store.At, addr) || !strings.Contains(r.Store.At, "prefix team/ledger/demo-") || r.Store.LeaseSeconds != 1 || r.Left != "" {
+	r, said := testRun(t, Options{Store: "etcd://" + addr + "/team/ledger?ttl=6s"})
+	if r.Store.Kind != kindEtcd || !strings.Contains(r.Store.At, addr) || !strings.Contains(r.Store.At, "prefix team/ledger/demo-") || r.Store.LeaseSeconds != 6 || r.Left != "" {
 		t.Errorf("got store %+v, left %q", r.Store, r.Left)
 	}
-	inOrder(t, said, "its claims stand until its lease of 1s expires", "after its death the lease of ", " takes over ")
+	inOrder(t, said, "its claims stand until its lease of 6s expires", "after its death the lease of ", " takes over ")
 	for _, key := range keys(t, client) {
 		if key != theirs && !strings.HasSuffix(key, "/schema") {
 			t.Errorf("left behind: %s", key)
@@ -89,7 +89,7 @@ func TestRunOnAClusterCancelled(t *testing.T) {
 			cancel(why)
 		}
 	})}
-	if _, err := Run(ctx, &Options{Command: command(t, WorkerCommand), Progress: p, Store: "etcd://" + addr + "?ttl=1s"}); !errors.Is(err, why) {
+	if _, err := Run(ctx, &Options{Command: command(t, WorkerCommand), Progress: p, Store: "etcd://" + addr + "?ttl=6s"}); !errors.Is(err, why) {
 		t.Errorf("got error %v, want the cause", err)
 	}
 	for _, key := range keys(t, client) {
@@ -102,7 +102,7 @@ func TestRunOnAClusterCancelled(t *testing.T) {
 // With Keep the records stay, wherever they are.
 func TestRunOnAClusterKeeps(t *testing.T) {
 	addr, _ := cluster(t)
-	r, said, err := run(t, Options{Store: "etcd://" + addr + "/mine?ttl=1s", Keep: filepath.Join(t.TempDir(), "kept")})
+	r, said, err := run(t, Options{Store: "etcd://" + addr + "/mine?ttl=6s", Keep: filepath.Join(t.TempDir(), "kept")})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, said)
 	}
@@ -118,7 +118,7 @@ func TestRunOnADirectory(t *testing.T) {
 		t.Skip("it waits for a lease to expire")
 	}
 	url := "embedded:" + filepath.Join(t.TempDir(), "data")
-	r, said, err := run(t, Options{Store: url})
+	r, said, err := run(t, Options{Store: url, Lease: longLease})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, said)
 	}

@@ -82,7 +82,7 @@ const (
 )
 
 // closeWithin bounds the end of a worker.
-const closeWithin = 5 * time.Second
+const closeWithin = 20 * time.Second
 
 // Work is the role of a worker process: it calls tools as it is told until in
 // ends. It ends early when ctx does, and returns an error if it could not start
