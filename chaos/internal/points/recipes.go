@@ -28,32 +28,32 @@ func plain(inDoubt string) trace.Tool {
 	return trace.Tool{Name: toolName, InDoubt: inDoubt, World: trace.WorldPlain, Replay: true}
 }
 
-// longTTL outlasts a cut of several seconds.
+// longTTL outlasts a cut of several seconds, and a disk that stalls for as long: for where no lease is to end.
 const longTTL = 20 * time.Second
 
 // recipes are at least one for each mutant, by the names of package failpoint.
 var recipes = []recipe{
-	{mutant: failpoint.MutantUnconditionalClaim, store: "etcd", tool: plain("retry"), play: overlap},
+	{mutant: failpoint.MutantUnconditionalClaim, store: "etcd", tool: plain("retry"), ttl: longTTL, play: overlap},
 	{mutant: failpoint.MutantUnconditionalClaim, store: "sqlite", tool: plain("retry"), play: overlap},
 	{mutant: failpoint.MutantFinishWithoutFence, store: "etcd", tool: plain("retry"), play: zombie},
 	{mutant: failpoint.MutantFinishWithoutFence, store: "sqlite", tool: plain("retry"), play: forced},
-	{mutant: failpoint.MutantWallClock, store: "etcd", tool: plain("retry"), play: clockJump},
+	{mutant: failpoint.MutantWallClock, store: "etcd", tool: plain("retry"), ttl: longTTL, play: clockJump},
 	{mutant: failpoint.MutantWallClock, store: "sqlite", tool: plain("retry"), play: clockJump},
 	{mutant: failpoint.MutantGetDeleteClaim, store: "etcd", tool: plain("retry"), play: twoTakeovers},
 	{mutant: failpoint.MutantGetDeleteClaim, store: "sqlite", tool: plain("retry"), play: twoTakeovers},
 	{mutant: failpoint.MutantSuccessOnLease, store: "etcd", tool: plain("block"), play: successThenDeath},
 	{mutant: failpoint.MutantAmbiguousFinish, store: "etcd", tool: plain("block"), ttl: longTTL, play: lostFinish},
-	{mutant: failpoint.MutantLocalFence, store: "etcd", tool: plain("retry"), play: twoFences},
+	{mutant: failpoint.MutantLocalFence, store: "etcd", tool: plain("retry"), ttl: longTTL, play: twoFences},
 	{mutant: failpoint.MutantLocalFence, store: "sqlite", tool: plain("retry"), play: twoFences},
 	{mutant: failpoint.MutantInDoubtLeased, store: "etcd", tool: plain("block"), play: deadInDoubt},
 	{mutant: failpoint.MutantAckBeforeCommit, store: "sqlite", tool: plain("block"), play: ackThenDeath},
 	{mutant: failpoint.MutantAckBeforeCommit, store: "etcd", tool: plain("block"), play: ackThenDeath},
 	{mutant: failpoint.MutantReconcileUnsealed, store: "sqlite", tool: trace.Tool{Name: toolName, InDoubt: "reconcile", World: trace.WorldFence, Replay: true}, play: lateEffect},
 	{mutant: failpoint.MutantReconcileUnsealed, store: "etcd", tool: trace.Tool{Name: toolName, InDoubt: "reconcile", World: trace.WorldFence, Replay: true}, play: lateEffect},
-	{mutant: failpoint.MutantTimeoutIsFailed, store: "sqlite", tool: trace.Tool{Name: toolName, InDoubt: "block", World: trace.WorldPlain, Replay: true, Timeout: 300 * time.Millisecond}, play: timedOut},
+	{mutant: failpoint.MutantTimeoutIsFailed, store: "sqlite", tool: trace.Tool{Name: toolName, InDoubt: "block", World: trace.WorldPlain, Replay: true, Timeout: 3 * time.Second}, play: timedOut},
 	{mutant: failpoint.MutantPolicyLoosened, store: "sqlite", tool: plain("block"), loose: true, play: looseTakeover},
 	{mutant: failpoint.MutantPolicyLoosened, store: "etcd", tool: plain("block"), loose: true, play: looseTakeover},
-	{mutant: failpoint.MutantLateCopy, store: "etcd", tool: plain("retry"), play: lateCopy},
+	{mutant: failpoint.MutantLateCopy, store: "etcd", tool: plain("retry"), ttl: longTTL, play: lateCopy},
 }
 
 // running has the victim do its effect and hold there.
