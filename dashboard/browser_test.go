@@ -42,7 +42,7 @@ func browser(t *testing.T) func(t *testing.T, url string) *tab {
 		}
 		t.Skip("there is no browser, so the page is not tested; apt-get install chromium")
 	}
-	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU)
+	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WSURLReadTimeout(2*patience))
 	allocator, stop := chromedp.NewExecAllocator(context.Background(), opts...)
 	t.Cleanup(stop)
 	window, closeWindow := chromedp.NewContext(allocator)
