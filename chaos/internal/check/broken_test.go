@@ -318,6 +318,13 @@ var brokenRuns = []struct {
 		b.do("w01.0", "retry").answered(trace.Replayed, `1`)
 		b.blocked[id("retry")]--
 	}},
+	{"a killed worker's blocked call is not counted in seconds", false, []string{"I14"}, func(b *tale) {
+		b.success("w00.0", "retry", `1`)
+		b.do("w01.0", "retry").answered(trace.Replayed, `1`)
+		b.sleep(5 * sec)
+		b.kill("w01.0")
+		b.blocked[id("retry")] = 0
+	}},
 	{"a blocked call is counted twice", true, []string{"I14"}, func(b *tale) {
 		b.success("w00.0", "retry", `1`)
 		b.do("w01.0", "retry").answered(trace.Replayed, `1`)

@@ -139,6 +139,7 @@ func (h *history) loadHistories(ctx context.Context, dir string) error {
 			default:
 				o.end = line.At
 				delete(open, line.N)
+				p.wrote(o)
 			}
 			h.merge(o, &line)
 			if line.End {
@@ -152,6 +153,9 @@ func (h *history) loadHistories(ctx context.Context, dir string) error {
 			}
 			k := h.call(o.id)
 			k.ops = append(k.ops, o)
+		}
+		for _, o := range open {
+			p.wrote(o)
 		}
 	}
 	return nil

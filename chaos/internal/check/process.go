@@ -17,6 +17,20 @@ type process struct {
 	killed      int64          // when SIGKILL was sent; never: it was not
 	exited      int64          // when it was seen to have ended by itself
 	faults      []trace.Fault
+	slow        []*op // writes to the store that took long, or have no end
+}
+
+// slowWrite is how long a write may take on a disk that does not stall.
+const slowWrite = int64(time.Second)
+
+// wrote remembers a write to the store if others may have waited as long.
+func (p *process) wrote(o *op) {
+	switch o.kind {
+	case trace.Claim, trace.Finish, trace.Delete:
+		if o.end-o.start > slowWrite {
+			p.slow = append(p.slow, o)
+		}
+	}
 }
 
 func (p *process) saw(at int64) {
@@ -103,6 +117,11 @@ func (h *history) flushed(p *process) int64 {
 		from -= window
 	}
 	all := append(slices.Clone(p.faults), h.outages...)
+	for _, o := range p.slow { // the disk stalled, or another process held it up
+		if until := min(o.end, end); p.killed != never && until-o.start > slowWrite {
+			all = append(all, trace.Fault{At: o.start, Until: until})
+		}
+	}
 	slices.SortFunc(all, func(a, b trace.Fault) int { return cmp.Compare(b.At, a.At) })
 	for _, f := range all { // what kept it from writing, and what did before that
 		if f.At < end && (f.Until == 0 || f.Until+int64(h.run.TTL)+window > from) {

@@ -226,6 +226,16 @@ var sparedRuns = []struct {
 		b.kill("w01.0")
 		b.blocked[id("retry")] = 0
 	}},
+	{"a killed worker whose disk stalled takes more of its counts along", false, 0, func(b *tale) {
+		b.success("w00.0", "retry", `1`)
+		b.do("w01.0", "retry").answered(trace.Replayed, `1`)
+		d := b.do("w01.0", "block")
+		next := b.next(id("block"), "new")
+		d.part(trace.Line{Kind: trace.Claim, Next: &next})
+		b.sleep(5 * sec)
+		b.kill("w01.0")
+		b.blocked[id("retry")] = 0
+	}},
 	{"an attempt that certainly did nothing, and another", false, 0, func(b *tale) {
 		d := b.do("w00.0", "block")
 		r := d.claim("new")
