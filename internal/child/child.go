@@ -30,6 +30,8 @@ type Spec struct {
 const (
 	// drain is how long output may take to come once the program has ended: what it left running in the background may hold its streams.
 	drain = time.Second
+	// maxPipe is what a pipe can hold, in bytes: by default Linux lets nobody have a larger one.
+	maxPipe = 1 << 20
 	// holdAt is the descriptor of Spec.Hold in the program: high, because scripts use the low ones.
 	holdAt = 100
 )
@@ -168,19 +170,29 @@ func (st *streams) wait() {
 }
 
 func (st *streams) copy(from *os.File, to io.Writer, stream int, kept *keeper) {
+	pass := func(b []byte) {
+		if len(b) == 0 {
+			return
+		}
+		kept.write(stream, b)
+		if to != nil {
+			if _, err := to.Write(b); err != nil {
+				to = nil // whoever read it has gone; the program need not
+			}
+		}
+	}
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buf)
-		if n > 0 {
-			kept.write(stream, buf[:n])
-			if to != nil {
-				if _, werr := to.Write(buf[:n]); werr != nil {
-					to = nil // whoever read it has gone; the program need not
-				}
-			}
-		}
+		pass(buf[:n])
 		if st.exited.Load() { // a slow reader of ours is no reason to lose what comes
 			_ = from.SetReadDeadline(time.Now().Add(drain))
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) { // nor is it that there was no processor for us until now
+			for got, n := 0, present(from, buf); n > 0 && got < maxPipe; n = present(from, buf) {
+				pass(buf[:n])
+				got += n
+			}
 		}
 		if err != nil {
 			return

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,6 +19,25 @@ func attributes(cmd *exec.Cmd) (group bool) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: group}
 	withParent(cmd.SysProcAttr)
 	return group
+}
+
+// present reads what a pipe holds, into buf, without waiting for more. It returns the number of bytes.
+func present(pipe *os.File, buf []byte) (n int) {
+	if err := pipe.SetReadDeadline(time.Time{}); err != nil { // with one that has passed nothing is read at all
+		return 0
+	}
+	c, err := pipe.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	_ = c.Read(func(fd uintptr) bool {
+		for {
+			if n, err = unix.Read(int(fd), buf); err != unix.EINTR {
+				return true
+			}
+		}
+	})
+	return max(n, 0)
 }
 
 func foreground() bool {
