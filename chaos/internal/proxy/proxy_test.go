@@ -315,7 +315,7 @@ func TestHoldsLoseNothing(t *testing.T) {
 	until(t, "all buffers are full", func() bool { return e.held() > 1<<20 })
 	begin := time.Now()
 	e.p.Hold(Out)
-	if took := time.Since(begin); took > 5*time.Second {
+	if took := time.Since(begin); took > time.Minute {
 		t.Errorf("the cut took %v", took)
 	}
 	stop := make(chan struct{})
