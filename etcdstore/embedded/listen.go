@@ -107,6 +107,7 @@ func (p *place) listenAgain(ctx context.Context, members []int) (all []addresses
 	return all, nil
 }
 
+// listenOn listens at an address that may be taken for a moment.
 func listenOn(ctx context.Context, addr string) (l net.Listener, err error) {
 	err = patiently(ctx, syscall.EADDRINUSE, func() error {
 		l, err = net.Listen("tcp", addr)

@@ -39,7 +39,11 @@ func patiently(ctx context.Context, taken error, try func() error) error {
 // awaitFiles waits until nobody holds the logs of a member. Etcd gives up on a log that is locked as on one that is
 // damaged, and this process with it.
 func awaitFiles(ctx context.Context, member string) error {
-	dir := filepath.Join(member, "member", "wal")
+	return patiently(ctx, ErrInUse, func() error { return freeFiles(filepath.Join(member, "member", "wal")) })
+}
+
+// freeFiles returns an error that matches ErrInUse if somebody has a log in dir open.
+func freeFiles(dir string) error {
 	files, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) { // a new member has none
 		return err
@@ -49,13 +53,10 @@ func awaitFiles(ctx context.Context, member string) error {
 		if filepath.Ext(log) != ".wal" {
 			continue
 		}
-		if err := patiently(ctx, ErrInUse, func() error {
-			if held, err := isLocked(log); err != nil || !held {
-				return err
-			}
-			return fmt.Errorf("%w by another program, which has %s open: stop that", ErrInUse, log)
-		}); err != nil {
+		if held, err := isLocked(log); err != nil {
 			return err
+		} else if held {
+			return fmt.Errorf("%w by another program, which has %s open: stop that", ErrInUse, log)
 		}
 	}
 	return nil

@@ -30,7 +30,7 @@ type Spec struct {
 const (
 	// drain is how long output may take to come once the program has ended: what it left running in the background may hold its streams.
 	drain = time.Second
-	// maxPipe is what a pipe can hold, in bytes: by default Linux lets nobody have a larger one.
+	// maxPipe is what a pipe can hold, in bytes: by default Linux lets nobody but root have a larger one.
 	maxPipe = 1 << 20
 	// holdAt is the descriptor of Spec.Hold in the program: high, because scripts use the low ones.
 	holdAt = 100

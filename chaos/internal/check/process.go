@@ -117,9 +117,11 @@ func (h *history) flushed(p *process) int64 {
 		from -= window
 	}
 	all := append(slices.Clone(p.faults), h.outages...)
-	for _, o := range p.slow { // the disk stalled, or another process held it up
-		if until := min(o.end, end); p.killed != never && until-o.start > slowWrite {
-			all = append(all, trace.Fault{At: o.start, Until: until})
+	if p.killed != never {
+		for _, o := range p.slow { // the disk stalled, or another process held it up
+			if until := min(o.end, end); until-o.start > slowWrite {
+				all = append(all, trace.Fault{At: o.start, Until: until})
+			}
 		}
 	}
 	slices.SortFunc(all, func(a, b trace.Fault) int { return cmp.Compare(b.At, a.At) })
