@@ -241,12 +241,7 @@ func (f *fleet) check(ctx context.Context, base job, distinct map[string]bool) {
 		if r.Status() == ledger.StateInDoubt {
 			doubts++
 		}
-		last := ledger.Version(0)
 		for _, q := range asked[key] {
-			if q.Fence <= last {
-				t.Errorf("%s: fence %d after %d", key, q.Fence, last)
-			}
-			last = q.Fence
 			if r.Fence != q.Fence && !slices.ContainsFunc(r.Log, func(a ledger.Attempt) bool { return a.Fence == q.Fence }) {
 				t.Errorf("%s: the record tells nothing of the attempt with fence %d: %+v", key, q.Fence, r.Log)
 			}

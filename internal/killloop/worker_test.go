@@ -137,7 +137,7 @@ func (j *job) act(ctx context.Context, e effect) (string, error) {
 	defer resp.Body.Close()
 	receipt, err := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
 	if err != nil || resp.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("status %d: %w", resp.StatusCode, err)
+		return "", fmt.Errorf("status %d, %q: %w", resp.StatusCode, receipt, err)
 	}
 	return string(receipt), nil
 }

@@ -4,6 +4,7 @@ package killloop
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -11,17 +12,23 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/ledger-once/ledger"
 )
 
 // world is the downstream: it writes each effect to its journal, with fsync,
 // before it answers. It honours idempotency tokens of the retry tool, and counts
-// every request of the block tool as an effect of its own.
+// every request of the block tool as an effect of its own. It refuses a fence that is
+// not above those it has seen for the key: the request of a dead worker may arrive
+// after that of the one that took its call over, and nobody hears that answer; a
+// worker that lives and hears it ends, and the run fails.
 type world struct {
 	journal *os.File
 
 	mu       sync.Mutex
 	effects  map[string][]effect  // by key, in order; a request with a known token is none
-	requests map[string][]effect  // by key, all
+	requests map[string][]effect  // by key, all, also those refused
+	fences   map[string]ledger.Version
 	receipts map[string]string    // by key and token
 	killed   map[string]time.Time // when the caller for this key was killed
 	recovery []time.Duration      // from that to the next request for the key
@@ -36,7 +43,7 @@ type world struct {
 
 func newWorld(journal *os.File, seed uint64) *world {
 	return &world{
-		journal: journal, effects: map[string][]effect{}, requests: map[string][]effect{}, receipts: map[string]string{},
+		journal: journal, effects: map[string][]effect{}, requests: map[string][]effect{}, fences: map[string]ledger.Version{}, receipts: map[string]string{},
 		killed: map[string]time.Time{}, rng: rand.New(rand.NewPCG(seed, 1)), release: make(chan struct{}), stopped: make(chan effect, 1),
 	}
 }
@@ -48,6 +55,10 @@ func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	receipt, hold, err := w.act(e)
+	if errors.Is(err, errFenced) {
+		http.Error(rw, err.Error(), http.StatusConflict)
+		return
+	}
 	if err != nil {
 		http.Error(rw, err.Error(), http.StatusInternalServerError)
 		return
@@ -59,14 +70,20 @@ func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	fmt.Fprint(rw, receipt)
 }
 
+var errFenced = errors.New("fenced")
+
 func (w *world) act(e effect) (receipt string, hold bool, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.requests[e.Key] = append(w.requests[e.Key], e)
+	if last := w.fences[e.Key]; e.Fence <= last {
+		return "", false, fmt.Errorf("%s: fence %d after %d: %w", e.Key, e.Fence, last, errFenced)
+	}
+	w.fences[e.Key] = e.Fence
 	if at, ok := w.killed[e.Key]; ok {
 		w.recovery = append(w.recovery, time.Since(at))
 		delete(w.killed, e.Key)
 	}
-	w.requests[e.Key] = append(w.requests[e.Key], e)
 	id := e.Key + " " + e.Token
 	receipt, known := w.receipts[id]
 	if !known || toolOf(e.Key) == "block" {
