@@ -3,10 +3,10 @@ package ledger
 import (
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/ledger-once/ledger/internal/leakcheck"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leakcheck.Main(m) }
 
 func TestCheck(t *testing.T) {
 	if err := Check(t.Context()); err != nil {

@@ -14,10 +14,9 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/ledger-once/ledger"
 	"github.com/ledger-once/ledger/chaos"
+	"github.com/ledger-once/ledger/internal/leakcheck"
 	"github.com/ledger-once/ledger/sqlitestore"
 )
 
@@ -28,7 +27,7 @@ func TestMain(m *testing.M) {
 			return act(ctx)
 		}},
 	})
-	goleak.VerifyTestMain(m)
+	leakcheck.Main(m)
 }
 
 // tagged builds the command with failpoints, once.

@@ -11,13 +11,12 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"go.uber.org/goleak"
-
 	"github.com/ledger-once/ledger"
+	"github.com/ledger-once/ledger/internal/leakcheck"
 	"github.com/ledger-once/ledger/sqlitestore"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leakcheck.Main(m) }
 
 func TestParse(t *testing.T) {
 	for _, c := range []struct{ url, path string }{

@@ -8,10 +8,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
+	"github.com/ledger-once/ledger/internal/leakcheck"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(runner{m}) }
+func TestMain(m *testing.M) { leakcheck.Main(runner{m}) }
 
 // A runner runs the tests, and then ends what the examples share, before goroutines are looked for.
 type runner struct{ m *testing.M }

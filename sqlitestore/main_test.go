@@ -5,7 +5,7 @@ import (
 	"os"
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/ledger-once/ledger/internal/leakcheck"
 )
 
 // roles are what the test binary does instead of testing, started again by a
@@ -22,5 +22,5 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	goleak.VerifyTestMain(m)
+	leakcheck.Main(m)
 }

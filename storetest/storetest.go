@@ -8,6 +8,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ledger-once/ledger"
+	"github.com/ledger-once/ledger/internal/leakcheck"
 )
 
 // An Opener opens an owner on the store that lives in dir, and fails t if it
@@ -75,7 +76,11 @@ func run(t *testing.T, open Opener, opts Options, groups []group) {
 			}
 		})
 	}
-	t.Run("no goroutines left behind", func(t *testing.T) { goleak.VerifyNone(t, ignore...) })
+	t.Run("no goroutines left behind", func(t *testing.T) {
+		if err := leakcheck.Find(opts.Patience, ignore...); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func (o *Options) withDefaults() Options {

@@ -11,7 +11,8 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/goleak"
+
+	"github.com/ledger-once/ledger/internal/leakcheck"
 )
 
 // roles are what the test binary does instead of testing, started again by a
@@ -32,7 +33,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	goleak.VerifyTestMain(runner{m})
+	leakcheck.Main(runner{m})
 }
 
 // AfterTests is called once all tests and examples have run.

@@ -14,9 +14,9 @@ import (
 
 	"github.com/mattn/go-runewidth"
 	"github.com/rogpeppe/go-internal/testscript"
-	"go.uber.org/goleak"
 
 	"github.com/ledger-once/ledger/internal/demo"
+	"github.com/ledger-once/ledger/internal/leakcheck"
 )
 
 // stuckDir names the variable with the directory in which stuck workers leave a file each.
@@ -53,14 +53,7 @@ func stuck() {
 
 type leakChecked struct{ m *testing.M }
 
-func (l leakChecked) Run() int {
-	code := l.m.Run()
-	if err := goleak.Find(); code == 0 && err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
-}
+func (l leakChecked) Run() int { return leakcheck.Run(l.m) }
 
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{

@@ -7,7 +7,7 @@ import (
 	"os"
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/ledger-once/ledger/internal/leakcheck"
 )
 
 // Roles of this test binary as a worker process, beside WorkerCommand.
@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 			os.Exit(3)
 		}
 	}
-	goleak.VerifyTestMain(m)
+	leakcheck.Main(m)
 }
 
 func command(t *testing.T, role string) []string {

@@ -8,14 +8,13 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/ledger-once/ledger"
 	"github.com/ledger-once/ledger/etcdstore"
+	"github.com/ledger-once/ledger/internal/leakcheck"
 	"github.com/ledger-once/ledger/internal/open"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leakcheck.Main(m) }
 
 // statuses returns the worst status of each check.
 func statuses(r *Report) map[string]Status {

@@ -10,13 +10,12 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/ledger-once/ledger"
 	"github.com/ledger-once/ledger/internal/failpoint"
+	"github.com/ledger-once/ledger/internal/leakcheck"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leakcheck.Main(m) }
 
 // shows runs the scenario with the rule whole, in which it must not be broken, and with the rule broken, in
 // which it must. So a mutant that breaks nothing fails, and a scenario that blames a whole guard too.

@@ -17,11 +17,11 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/goleak"
 
 	"github.com/ledger-once/ledger"
 	"github.com/ledger-once/ledger/etcdstore"
 	"github.com/ledger-once/ledger/etcdstore/embedded"
+	"github.com/ledger-once/ledger/internal/leakcheck"
 )
 
 var (
@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 	if spec := os.Getenv(jobEnv); spec != "" {
 		os.Exit(runWorker(spec))
 	}
-	goleak.VerifyTestMain(m)
+	leakcheck.Main(m)
 }
 
 // A fleet is a cluster, and the worker processes on it.

@@ -26,8 +26,8 @@ type world struct {
 	journal *os.File
 
 	mu       sync.Mutex
-	effects  map[string][]effect  // by key, in order; a request with a known token is none
-	requests map[string][]effect  // by key, all, also those refused
+	effects  map[string][]effect // by key, in order; a request with a known token is none
+	requests map[string][]effect // by key, all, also those refused
 	fences   map[string]ledger.Version
 	receipts map[string]string    // by key and token
 	killed   map[string]time.Time // when the caller for this key was killed

@@ -7,13 +7,12 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/ledger-once/ledger"
 	"github.com/ledger-once/ledger/etcdstore/embedded"
+	"github.com/ledger-once/ledger/internal/leakcheck"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leakcheck.Main(m) }
 
 func TestDir(t *testing.T) {
 	for _, tt := range []struct {

@@ -10,10 +10,10 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/goleak"
 
 	"github.com/ledger-once/ledger/chaos/internal/proc"
 	"github.com/ledger-once/ledger/chaos/internal/proxy"
+	"github.com/ledger-once/ledger/internal/leakcheck"
 )
 
 func TestMain(m *testing.M) {
@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	goleak.VerifyTestMain(m)
+	leakcheck.Main(m)
 }
 
 func startCluster(t *testing.T, members int) *Cluster {

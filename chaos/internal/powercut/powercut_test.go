@@ -10,10 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/ledger-once/ledger/chaos/internal/trace"
 	"github.com/ledger-once/ledger/internal/failpoint"
+	"github.com/ledger-once/ledger/internal/leakcheck"
 )
 
 const specVariable = "LEDGER_CHAOS_POWERCUT_SPEC"
@@ -27,7 +26,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	goleak.VerifyTestMain(m)
+	leakcheck.Main(m)
 }
 
 func options(t *testing.T) Options {

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"github.com/ledger-once/ledger/internal/leakcheck"
 )
 
 // roleEnv says what the test binary is to be, as a child.
@@ -23,7 +23,7 @@ const roleEnv = "LEDGER_CHAOS_PROC_ROLE"
 func TestMain(m *testing.M) {
 	switch role := os.Getenv(roleEnv); role {
 	case "":
-		goleak.VerifyTestMain(m)
+		leakcheck.Main(m)
 		return
 	case "echo", "echo-term", "echo-deaf":
 		echo(role)

@@ -13,14 +13,14 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"github.com/ledger-once/ledger/internal/leakcheck"
 )
 
 func TestMain(m *testing.M) {
 	if os.Getenv(roleEnv) != "" {
 		os.Exit(put())
 	}
-	goleak.VerifyTestMain(m)
+	leakcheck.Main(m)
 }
 
 // both ends of one connection through a proxy.

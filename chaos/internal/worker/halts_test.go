@@ -5,12 +5,11 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"go.uber.org/goleak"
-
 	"github.com/ledger-once/ledger/chaos/internal/point"
+	"github.com/ledger-once/ledger/internal/leakcheck"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leakcheck.Main(m) }
 
 // A call halts once where it was told to, and goes on when it is told to.
 func TestHalts(t *testing.T) {

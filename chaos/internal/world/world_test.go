@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/ledger-once/ledger/chaos/internal/trace"
-	"go.uber.org/goleak"
+	"github.com/ledger-once/ledger/internal/leakcheck"
 )
 
 // callerEnv holds the world's URL for the test binary in the role of a caller.
@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 		fmt.Println("answered", result, err)
 		os.Exit(0)
 	}
-	goleak.VerifyTestMain(m)
+	leakcheck.Main(m)
 }
 
 var tools = []trace.Tool{

@@ -12,9 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/ledger-once/ledger"
+	"github.com/ledger-once/ledger/internal/leakcheck"
 )
 
 const role = "ROUNDS_TEST_ROLE"
@@ -23,7 +22,7 @@ const role = "ROUNDS_TEST_ROLE"
 func TestMain(m *testing.M) {
 	switch os.Getenv(role) {
 	case "":
-		goleak.VerifyTestMain(m)
+		leakcheck.Main(m)
 	case "deaf":
 		os.Exit(1)
 	default:
