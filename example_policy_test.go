@@ -57,9 +57,9 @@ func ExamplePolicy_ttl() {
 	// reported
 }
 
-// Several workers ask at once; one runs, the others wait for its result.
+// Several workers ask at once; one runs, the others wait for its result. One that comes when it is there needs Replay.
 func ExamplePolicy_wait() {
-	ctx, guard := context.Background(), exampleGuard(ledger.Policy{Wait: time.Minute})
+	ctx, guard := context.Background(), exampleGuard(ledger.Policy{Wait: time.Minute, Replay: true})
 	defer guard.Close(ctx)
 	runs := 0
 	charge := ledger.Once(guard, "charge_card", func(context.Context, int) (string, error) {

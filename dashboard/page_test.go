@@ -292,7 +292,7 @@ func pauseIt(t *testing.T, p *tab, f *front, call func(ledger.Call, error)) {
 	p.wait(`document.getElementById('feed-note').textContent.includes('newer')`)
 	p.holds(`!document.getElementById('feed').textContent.includes('while-paused')`)
 	p.click(`#pause`)
-	p.wait(`document.getElementById('feed').textContent.includes('while-paused')`)
+	p.wait(`document.getElementById('feed').textContent.includes('while-paused') && document.getElementById('card-executed').textContent === '3'`)
 }
 
 // readOnly: no buttons; what the server refuses is its own tests' matter.

@@ -32,6 +32,10 @@ type keepAlive struct {
 }
 
 func (k *keepAlive) renew(ctx context.Context) (time.Duration, error) {
+	if err := ctx.Err(); err != nil { // ask nothing: the answer would be nobody's
+		k.close()
+		return 0, err
+	}
 	sctx := k.ctx
 	if k.stream == nil {
 		sctx, k.end = context.WithCancel(k.ctx)

@@ -268,6 +268,7 @@ func TestForeignLock(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
+	patient := openTest(t, s.Path())
 	c, err := openConn(s.Path(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -282,7 +283,7 @@ func TestForeignLock(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
 	defer cancel()
-	if _, _, err = s.Claim(ctx, sampleClaim(randomID())); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, ledger.ErrNotWritten) {
+	if _, _, err = patient.Claim(ctx, sampleClaim(randomID())); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, ledger.ErrNotWritten) {
 		t.Errorf("got %v; want DeadlineExceeded and ErrNotWritten", err)
 	}
 	if err := c.run("COMMIT"); err != nil {

@@ -164,6 +164,9 @@ func TestSlowListingEnds(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), whole/20)
 		defer cancel()
 		took, err := list(ctx)
+		if err == nil {
+			return whole // it was over before anyone saw that the context was
+		}
 		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, ledger.ErrNotWritten) {
 			t.Errorf("got %v; want DeadlineExceeded and ErrNotWritten", err)
 		}

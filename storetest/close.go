@@ -137,10 +137,17 @@ func (e *env) closeDuringCalls(round int) {
 	var mu sync.Mutex
 	var won, done []ledger.Record
 	var wg sync.WaitGroup
-	begun := make(chan struct{}, 1024)
+	begun, closing := make(chan struct{}, 1024), make(chan struct{})
 	for worker := range 16 {
 		wg.Go(func() {
 			for i := range 1000 {
+				if i == 500 { // so that calls are left when it is closed
+					select {
+					case <-closing:
+					case <-e.ctx.Done():
+						return
+					}
+				}
 				r, ok, err := s.Claim(e.ctx, claimOf(id(fmt.Sprint(round, worker, i)), 0))
 				if err == nil && ok {
 					mu.Lock()
@@ -175,6 +182,7 @@ func (e *env) closeDuringCalls(round int) {
 			e.Fatal("the calls ended before the store was closed")
 		}
 	}
+	close(closing)
 	e.ends("close during calls", func() { closed = closer.Close() })
 	e.noErrors("close during calls", []error{closed})
 	e.ends("a call during close", func() { <-idle })

@@ -198,7 +198,7 @@ func readMutants() []mutant {
 			}},
 		{name: "a close that waits for ever", want: "close/during calls ends them",
 			close: func(b *broken) error {
-				time.Sleep(time.Second)
+				time.Sleep(10 * time.Second)
 				return b.Memory.Close()
 			}},
 	}

@@ -308,6 +308,7 @@ func TestRecordMissed(t *testing.T) {
 	if err := c.Compact(within(t, 20*time.Second)); err != nil {
 		t.Fatal(err)
 	}
+	proxies[0].Break() // else what etcd has not sent yet would arrive
 	proxies[0].Heal()
 	if err := rec.CatchUp(within(t, 20*time.Second)); !errors.Is(err, ErrMissed) {
 		t.Errorf("overtaken: got %v, want ErrMissed", err)
