@@ -49,7 +49,7 @@ func TestLeak(t *testing.T) {
 		run(t, func(testing.TB, string) ledger.Store {
 			go func() { <-stop }()
 			return ledger.NewMemory()
-		}, (&Options{}).withDefaults(), []group{{"leaking", []testCase{{"open", func(e *env) { e.owner() }}}}})
+		}, (&Options{Patience: time.Second}).withDefaults(), []group{{"leaking", []testCase{{"open", func(e *env) { e.owner() }}}}})
 		return
 	}
 	failsAlone(t, "found unexpected goroutines")
