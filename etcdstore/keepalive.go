@@ -32,9 +32,8 @@ type keepAlive struct {
 }
 
 func (k *keepAlive) renew(ctx context.Context) (time.Duration, error) {
-	if err := ctx.Err(); err != nil { // ask nothing: the answer would be nobody's
-		k.close()
-		return 0, err
+	if err := ctx.Err(); err != nil {
+		return 0, err // nothing is asked: the answer would be nobody's, and cost the stream
 	}
 	sctx := k.ctx
 	if k.stream == nil {
