@@ -26,9 +26,8 @@ type world struct {
 	journal *os.File
 
 	mu       sync.Mutex
-	effects  map[string][]effect // by key, in order; a request with a known token is none
-	requests map[string][]effect // by key, all, also those refused
-	fences   map[string]ledger.Version
+	effects  map[string][]effect  // by key, in order; a request with a known token is none
+	requests map[string][]effect  // by key, all, also those refused
 	receipts map[string]string    // by key and token
 	killed   map[string]time.Time // when the caller for this key was killed
 	recovery []time.Duration      // from that to the next request for the key
@@ -43,7 +42,7 @@ type world struct {
 
 func newWorld(journal *os.File, seed uint64) *world {
 	return &world{
-		journal: journal, effects: map[string][]effect{}, requests: map[string][]effect{}, fences: map[string]ledger.Version{}, receipts: map[string]string{},
+		journal: journal, effects: map[string][]effect{}, requests: map[string][]effect{}, receipts: map[string]string{},
 		killed: map[string]time.Time{}, rng: rand.New(rand.NewPCG(seed, 1)), release: make(chan struct{}), stopped: make(chan effect, 1),
 	}
 }
@@ -75,11 +74,14 @@ var errFenced = errors.New("fenced")
 func (w *world) act(e effect) (receipt string, hold bool, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	var last ledger.Version
+	for _, q := range w.requests[e.Key] {
+		last = max(last, q.Fence)
+	}
 	w.requests[e.Key] = append(w.requests[e.Key], e)
-	if last := w.fences[e.Key]; e.Fence <= last {
+	if e.Fence <= last {
 		return "", false, fmt.Errorf("%s: fence %d after %d: %w", e.Key, e.Fence, last, errFenced)
 	}
-	w.fences[e.Key] = e.Fence
 	if at, ok := w.killed[e.Key]; ok {
 		w.recovery = append(w.recovery, time.Since(at))
 		delete(w.killed, e.Key)
