@@ -23,7 +23,7 @@ type outbox struct {
 	mu      sync.Mutex
 	letters map[*flight]*letter
 	posting bool          // the goroutine runs
-	more    chan struct{} // a new letter is there
+	more    chan struct{} // holds one token while there is a letter that no sendAll has seen
 }
 
 // A letter is sent in up to two steps: a claim to be settled, then the finish
@@ -65,12 +65,14 @@ func (o *outbox) post(l *letter) bool {
 		o.posting = o.c.goBackground(o.run)
 	}
 	kept := o.posting
-	o.mu.Unlock()
 	if kept {
 		select {
 		case o.more <- struct{}{}:
 		default:
 		}
+	}
+	o.mu.Unlock()
+	if kept {
 		return true
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), o.c.opts.StoreTimeout)
@@ -114,6 +116,10 @@ func (o *outbox) run() {
 // is left: none in a store that is closed.
 func (o *outbox) sendAll(ctx context.Context) (hope bool) {
 	o.mu.Lock()
+	select {
+	case <-o.more: // those that it tells of are tried now; left there it would have them tried twice in a row
+	default:
+	}
 	batch := make([]*letter, 0, len(o.letters))
 	for _, l := range o.letters {
 		batch = append(batch, l)

@@ -194,6 +194,10 @@ func TestHooksOfLateOutcomes(t *testing.T) {
 		store.on("finish", down, down)
 		_, err := ledger.Do(t.Context(), g, charge, (&counter{}).run)
 		wantErr(t, err, ledger.ErrUnrecorded)
+		synctest.Wait() // it is sent again at once, in vain, and then after a pause
+		if got := store.called("finish"); got != 2 {
+			t.Errorf("sent %d times without a pause, want twice", got)
+		}
 		if got := l.all(); got != "" {
 			t.Errorf("told of %q before it is recorded", got)
 		}
