@@ -6,9 +6,11 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -53,7 +55,16 @@ func stuck() {
 
 type leakChecked struct{ m *testing.M }
 
-func (l leakChecked) Run() int { return leakcheck.Run(l.m) }
+// Run has the commands that the tests start hear signals: what nohup or a shell's & started ignores some, and so
+// does what it starts.
+func (l leakChecked) Run() int {
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+		if signal.Ignored(s) {
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
+	}
+	return leakcheck.Run(l.m)
+}
 
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
