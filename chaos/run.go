@@ -157,7 +157,7 @@ func (r *Report) judge() {
 		}
 	}
 	for _, c := range r.Cells {
-		if !c.OK {
+		if !c.OK && c.Landed > 0 {
 			violated = true
 			r.Why = append(r.Why, fmt.Sprintf("cell %s: %s", c.Cell, c.Text))
 		}
@@ -174,8 +174,8 @@ func (r *Report) judge() {
 	}
 	for _, c := range r.Cells {
 		if c.Landed == 0 {
-			invalid = true
-			r.Why = append(r.Why, fmt.Sprintf("cell %s never happened", c.Cell))
+			invalid = true // it has shown nothing, good or bad
+			r.Why = append(r.Why, strings.TrimSuffix(fmt.Sprintf("cell %s never happened: %s", c.Cell, c.Text), ": "))
 		}
 	}
 	switch {

@@ -74,14 +74,21 @@ func (s *scenario) goOn(ctx context.Context, p point.Point, call <-chan worker.N
 	return nil
 }
 
-// tries has a worker make the call once.
+// tries has a worker make the call, and again only where it was not started.
 func (s *scenario) tries(ctx context.Context, w *lab.Worker, st worker.Step) error {
-	n, err := w.Do(ctx, st)
-	if err != nil {
-		return err
+	for {
+		n, err := w.Do(ctx, st)
+		if err != nil {
+			return err
+		}
+		s.note("%s: %s %s %s", w.Name, n.Outcome, n.Value, n.Err)
+		if n.Outcome != trace.NotStarted {
+			return nil
+		}
+		if !rest(ctx) {
+			return context.Cause(ctx)
+		}
 	}
-	s.note("%s: %s %s %s", w.Name, n.Outcome, n.Value, n.Err)
-	return nil
 }
 
 // overlap: a second worker calls while the first one's tool runs.
@@ -149,10 +156,7 @@ func twoTakeovers(ctx context.Context, s *scenario) error {
 	if err != nil {
 		return err
 	}
-	quick, err := s.other.Begin(step(trace.Do))
-	if err == nil {
-		err = await(ctx, running)
-	}
+	quick, err := s.until(ctx, s.other, running, step(trace.Do))
 	if err != nil {
 		return err
 	}

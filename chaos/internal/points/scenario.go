@@ -83,8 +83,10 @@ func (s *scenario) play(ctx context.Context) (err error) {
 	if s.cell.Fault == trace.FaultRevoke { // a session is opened with the first claim
 		warm := step(trace.Do)
 		warm.Key = "warm-up"
-		if n, err := s.victim.Do(ctx, warm); err != nil || n.Outcome != trace.OK {
-			return fmt.Errorf("the victim's first call: %s %s: %w", n.Outcome, n.Err, err)
+		within, cancel := context.WithTimeout(ctx, reachWithin)
+		defer cancel()
+		if err := s.first(within, warm); err != nil {
+			return fmt.Errorf("the victim's first call: %w", err)
 		}
 	}
 	call, err := s.reach(ctx, p)
@@ -130,8 +132,8 @@ func (s *scenario) reach(ctx context.Context, p point.Point) (<-chan worker.Note
 		}
 		return s.takeOver(ctx, p)
 	case point.DeleteSent, point.DeleteCommitted:
-		if n, err := s.victim.Do(ctx, step(trace.Do)); err != nil || n.Outcome != trace.OK {
-			return nil, fmt.Errorf("the call that is to be forgotten: %s %s: %w", n.Outcome, n.Err, err)
+		if err := s.first(ctx, step(trace.Do)); err != nil {
+			return nil, fmt.Errorf("the call that is to be forgotten: %w", err)
 		}
 		return s.halt(ctx, p, step(trace.Forget))
 	case point.Renewal: // while the tool runs
@@ -160,17 +162,56 @@ func (s *scenario) halt(ctx context.Context, p point.Point, st worker.Step) (<-c
 	if err != nil {
 		return nil, err
 	}
-	call, err := s.victim.Begin(st)
-	if err != nil {
-		return nil, err
+	return s.until(ctx, s.victim, reached, st)
+}
+
+// again reports whether an operation did nothing yet, and is to be done again, as callers do: the store did not answer,
+// or another's claim stands in the way. A disk that stalls ends leases, and requests.
+func again(n worker.Note) bool {
+	return n.Outcome == trace.NotStarted || n.Outcome == trace.InProgress || n.Outcome == trace.Running
+}
+
+// first has the victim make a call that must succeed.
+func (s *scenario) first(ctx context.Context, st worker.Step) error {
+	for {
+		n, err := s.victim.Do(ctx, st)
+		if err != nil {
+			return err
+		}
+		if n.Outcome == trace.OK {
+			return nil
+		}
+		s.note("the victim's first: %s %s", n.Outcome, n.Err)
+		if !again(n) || !rest(ctx) {
+			return fmt.Errorf("%s %s", n.Outcome, n.Err)
+		}
 	}
-	select {
-	case <-reached:
-		return call, nil
-	case n := <-call:
-		return nil, fmt.Errorf("its operation is over before: %s %s", n.Outcome, n.Err)
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+}
+
+// until has the worker do the step until it has halted where reached says, and returns the end of that operation. What
+// it finds in doubt under DoubtBlock it resolves: then it is the resolution that halts.
+func (s *scenario) until(ctx context.Context, w *lab.Worker, reached <-chan struct{}, st worker.Step) (<-chan worker.Note, error) {
+	for {
+		call, err := w.Begin(st)
+		if err != nil {
+			return nil, err
+		}
+		select {
+		case <-reached:
+			return call, nil
+		case n := <-call:
+			switch {
+			case again(n):
+			case n.Outcome == trace.InDoubt:
+				st.Kind = trace.Resolve
+			default:
+				return nil, fmt.Errorf("its operation is over before: %s %s", n.Outcome, n.Err)
+			}
+			s.note("%s, before: %s %s", w.Name, n.Outcome, n.Err)
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+		rest(ctx)
 	}
 }
 
@@ -182,10 +223,7 @@ func (s *scenario) die(ctx context.Context) error {
 	}
 	reached, err := first.Halt(point.EffectDone, s.id)
 	if err == nil {
-		_, err = first.Begin(step(trace.Do))
-	}
-	if err == nil {
-		err = await(ctx, reached)
+		_, err = s.until(ctx, first, reached, step(trace.Do))
 	}
 	return errors.Join(err, first.Kill(point.EffectDone))
 }
@@ -197,28 +235,7 @@ func (s *scenario) takeOver(ctx context.Context, p point.Point) (<-chan worker.N
 	if err != nil {
 		return nil, err
 	}
-	st := step(trace.Do)
-	for {
-		call, err := s.victim.Begin(st)
-		if err != nil {
-			return nil, err
-		}
-		select {
-		case <-reached:
-			return call, nil
-		case n := <-call:
-			switch n.Outcome {
-			case trace.InProgress, trace.NotStarted:
-			case trace.InDoubt:
-				st = step(trace.Resolve)
-			default:
-				return nil, fmt.Errorf("its operation is over before: %s %s", n.Outcome, n.Err)
-			}
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-		rest(ctx)
-	}
+	return s.until(ctx, s.victim, reached, step(trace.Do))
 }
 
 // strike lets the fault happen, and the other worker make the call meanwhile.
