@@ -64,17 +64,15 @@ func (o *outbox) post(l *letter) bool {
 	if !o.posting {
 		o.posting = o.c.goBackground(o.run)
 	}
-	kept := o.posting
-	if kept {
+	if o.posting {
 		select {
 		case o.more <- struct{}{}:
 		default:
 		}
-	}
-	o.mu.Unlock()
-	if kept {
+		o.mu.Unlock()
 		return true
 	}
+	o.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), o.c.opts.StoreTimeout)
 	defer cancel()
 	retry := newRetry()

@@ -156,12 +156,6 @@ func (r *Report) judge() {
 			r.Why = append(r.Why, fmt.Sprintf("the mutant %s was not caught by %s", m.Name, strings.Join(m.Want, " or ")))
 		}
 	}
-	for _, c := range r.Cells {
-		if !c.OK && c.Landed > 0 {
-			violated = true
-			r.Why = append(r.Why, fmt.Sprintf("cell %s: %s", c.Cell, c.Text))
-		}
-	}
 	if got, ok := r.Explorer.(*explore.Result); ok && slices.ContainsFunc(got.Cells, func(c explore.Cell) bool { return !c.OK || !c.Tight }) {
 		violated = true
 	}
@@ -173,9 +167,17 @@ func (r *Report) judge() {
 		}
 	}
 	for _, c := range r.Cells {
-		if c.Landed == 0 {
-			invalid = true // it has shown nothing, good or bad
-			r.Why = append(r.Why, strings.TrimSuffix(fmt.Sprintf("cell %s never happened: %s", c.Cell, c.Text), ": "))
+		switch {
+		case c.Landed == 0: // it has shown nothing, good or bad
+			invalid = true
+			why := fmt.Sprintf("cell %s never happened", c.Cell)
+			if c.Text != "" {
+				why += ": " + c.Text
+			}
+			r.Why = append(r.Why, why)
+		case !c.OK:
+			violated = true
+			r.Why = append(r.Why, fmt.Sprintf("cell %s: %s", c.Cell, c.Text))
 		}
 	}
 	switch {
